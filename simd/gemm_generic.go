@@ -1,0 +1,60 @@
+package simd
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+func gemmGeneric(t *Team, dst, a blas32.General, b *Packed, e Epilogue) {
+	alpha := e.Alpha
+	if alpha == 0 {
+		alpha = 1
+	}
+	const block = 8
+	t.Do((dst.Rows+block-1)/block, func(_, blk int) {
+		lo, hi := blk*block, min((blk+1)*block, dst.Rows)
+		for j := range b.n {
+			w := b.rows[j*b.k : (j+1)*b.k]
+			for i := lo; i < hi; i++ {
+				v := alpha * dot(a.Data[i*a.Stride:i*a.Stride+b.k], w)
+				if e.Bias != nil {
+					v += e.Bias[j]
+				}
+				v = e.Act.apply(v)
+				if e.Residual.Data != nil {
+					v += e.Residual.Data[i*e.Residual.Stride+j]
+				}
+				dst.Data[i*dst.Stride+j] = v
+			}
+		}
+	})
+}
+
+func dot(a, b []float32) float32 {
+	var s0, s1, s2, s3 float32
+	b = b[:len(a)]
+	i := 0
+	for ; i+4 <= len(a); i += 4 {
+		s0 += a[i] * b[i]
+		s1 += a[i+1] * b[i+1]
+		s2 += a[i+2] * b[i+2]
+		s3 += a[i+3] * b[i+3]
+	}
+	for ; i < len(a); i++ {
+		s0 += a[i] * b[i]
+	}
+	return (s0 + s1) + (s2 + s3)
+}
+
+func (f Activation) apply(v float32) float32 {
+	switch f {
+	case QuickGELU:
+		return v / (1 + float32(math.Exp(float64(-1.702*v))))
+	case GELU:
+		return float32(0.5 * float64(v) * (1 + math.Erf(float64(v)/math.Sqrt2)))
+	case ReLU:
+		return max(v, 0)
+	}
+	return v
+}
