@@ -35,6 +35,7 @@ type Workspace struct {
 	blocks [][]float32
 	block  int // the block being cut
 	used   int // of it
+	peak   int // most floats that a call had in use
 }
 
 const minBlock = 1 << 18 // floats: 1 MB
@@ -49,9 +50,22 @@ func (w *Workspace) Floats(n int) []float32 {
 			return s
 		}
 	}
-	w.blocks = append(w.blocks, make([]float32, max(n16, minBlock)))
+	w.blocks = append(w.blocks, make([]float32, max(n16, minBlock, w.peak)))
 	w.used = n16
 	return w.blocks[w.block][:n:n]
+}
+
+// reset forgets what was cut. Several blocks give way to one that would have
+// held it all, so that calls of changing sizes do not pile blocks up.
+func (w *Workspace) reset() {
+	if len(w.blocks) > 1 {
+		w.peak = 0
+		for _, b := range w.blocks {
+			w.peak += len(b)
+		}
+		w.blocks = nil
+	}
+	w.block, w.used = 0, 0
 }
 
 // Matrix returns a rows × cols matrix of unspecified content.
@@ -81,6 +95,6 @@ func (p *Pool) Get() *Workspace {
 
 // Put gives a workspace back; nothing cut from it may be used any more.
 func (p *Pool) Put(w *Workspace) {
-	w.block, w.used = 0, 0
+	w.reset()
 	p.pool.Put(w)
 }
