@@ -1,0 +1,198 @@
+package vit
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"math"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/simd"
+	"github.com/clipsurgery/clipsurgery/weights"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// CLIP is a model: an image tower, a text tower and what joins them. It is
+// immutable and safe for concurrent use; its calls share its workers.
+type CLIP struct {
+	config  Config
+	vision  imageTower
+	text    *textTower
+	scale   float32 // exponentiated
+	digest  string  // of the text tower
+	kernel  simd.Kernel
+	workers *simd.Workers
+	pool    nn.Pool
+}
+
+// Option changes how a model is loaded or computes.
+type Option func(*options)
+
+type options struct {
+	known   settings
+	workers int
+	kernel  simd.Kernel
+	err     error
+}
+
+// Heads gives the attention heads of the image and the text tower, which no
+// shape tells. It overrides what the checkpoint says.
+func Heads(vision, text int) Option {
+	return func(o *options) {
+		if vision < 1 || text < 1 {
+			o.err = fmt.Errorf("vit: %w: Heads(%d, %d)", ErrConfig, vision, text)
+		}
+		o.known.visionHeads, o.known.textHeads = vision, text
+	}
+}
+
+// Activation gives the activation of both towers, which no shape tells:
+// QuickGELU in OpenAI's models, GELU in most of OpenCLIP's. It overrides what
+// the checkpoint says.
+func Activation(f simd.Activation) Option {
+	return func(o *options) { o.known.visionAct, o.known.textAct = &f, &f }
+}
+
+// WithWorkers bounds how many goroutines the calls on the model use together;
+// n <= 0, the default, means GOMAXPROCS. Results do not depend on it.
+func WithWorkers(n int) Option { return func(o *options) { o.workers = n } }
+
+// WithKernel computes with k instead of the machine's best.
+func WithKernel(k simd.Kernel) Option { return func(o *options) { o.kernel = k } }
+
+// Open loads a checkpoint from a file, a shard index, or a directory in Hugging
+// Face layout. The names may be OpenAI's, OpenCLIP's or Hugging Face's. Errors
+// are those of [weights.Open] and [Load].
+func Open(path string, opts ...Option) (*CLIP, error) {
+	f, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return Load(f, opts...)
+}
+
+// Load makes a model of the tensors of f, which may be closed afterwards. At
+// its peak it holds the packed weights and one tensor more.
+//
+// Missing, surplus and misshapen tensors are all listed in one error that wraps
+// [weights.ErrMissing], [weights.ErrSurplus] or [weights.ErrShape]; settings
+// that nothing tells are [ErrConfig].
+func Load(f *weights.File, opts ...Option) (*CLIP, error) {
+	o := options{kernel: simd.Best()}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.err != nil {
+		return nil, o.err
+	}
+	view, err := weights.CLIP(f)
+	if err != nil {
+		return nil, err
+	}
+	config, err := sizes(view)
+	if err != nil {
+		return nil, fmt.Errorf("vit: %w", err)
+	}
+	// A shape tells that tensors are complete before a config tells more.
+	if err := wanted(view, config); err != nil {
+		return nil, err
+	}
+	if err := configure(&config, f, o.known); err != nil {
+		return nil, fmt.Errorf("vit: %w", err)
+	}
+
+	c := &CLIP{config: config, kernel: o.kernel, workers: simd.NewWorkers(o.workers)}
+	l := &loader{view: view, kernel: o.kernel}
+	c.vision = l.vision(&config)
+	scale := l.keep("logit_scale")
+	l.digest = textDigest(config.Text)
+	c.text = l.text(&config)
+	if l.err != nil {
+		return nil, l.err
+	}
+	c.digest = digestString(l.digest)
+	c.scale = float32(math.Exp(float64(scale[0])))
+	if !finite(c.scale) {
+		return nil, fmt.Errorf("vit: %w: logit_scale %v", weights.ErrNotFinite, scale[0])
+	}
+	return c, nil
+}
+
+// wanted compares the tensors of the file with those of the architecture.
+func wanted(view *weights.View, c Config) error {
+	c.Vision.Heads, c.Text.Heads = 1, 1 // no tensor depends on them
+	var want []weights.TensorInfo
+	l := &loader{collect: &want}
+	l.vision(&c)
+	l.keep("logit_scale")
+	l.text(&c)
+	return view.Check(want)
+}
+
+// configure completes the sizes by what is known, the surest source first:
+// options, configuration files, metadata, OpenAI's settings.
+func configure(c *Config, f *weights.File, known settings) error {
+	if data := f.Config(); data != nil {
+		s, err := configSettings(data)
+		if err != nil {
+			return err
+		}
+		known.fill(s)
+	}
+	s, err := metadataSettings(f.Metadata())
+	if err != nil {
+		return err
+	}
+	known.fill(s)
+	_, openAI := f.Shape("input_resolution")
+	return c.resolve(known, openAI)
+}
+
+// Config returns the architecture and which of its settings were assumed.
+func (c *CLIP) Config() Config { return c.config }
+
+// LogitScale is the factor of cosines in CLIP's softmax, about 100 in trained
+// models; already exponentiated.
+func (c *CLIP) LogitScale() float32 { return c.scale }
+
+// Features are the rows of a picture after the image tower.
+type Features struct {
+	// Tokens is (1+Grid.X·Grid.Y)×D: row 0 the class token, then the cells of
+	// the grid row by row from the top left. Rows are projected into the space
+	// of texts, not normalised.
+	Tokens blas32.General
+	// Grid is columns and rows.
+	Grid image.Point
+	// Size is the original picture's, in pixels.
+	Size image.Point
+	// Region is the part of the original picture that the grid covers.
+	Region image.Rectangle
+}
+
+// Pixels is a picture prepared for the image tower: 3×Height×Width, normalised
+// red, green, blue planes.
+type Pixels struct {
+	Width, Height int
+	Data          []float32
+}
+
+// start takes workers and scratch for a call. end gives them back.
+func (c *CLIP) start(ctx context.Context, progress func(done, total int), total int) (r *run, end func(), err error) {
+	team, err := c.workers.Team(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	r = &run{ctx: ctx, Exec: nn.Exec{Kernel: c.kernel, Team: team}, ws: c.pool.Get(), step: func(int) {}}
+	if progress != nil {
+		done := 0
+		r.step = func(n int) {
+			done += n
+			progress(done, total)
+		}
+	}
+	return r, func() {
+		team.Close()
+		c.pool.Put(r.ws)
+	}, nil
+}

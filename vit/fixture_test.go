@@ -1,0 +1,124 @@
+package vit
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/clipsurgery/clipsurgery/weights"
+	"github.com/stretchr/testify/require"
+)
+
+// architecture is how the fixtures describe a CLIP.
+type architecture struct {
+	Name    string `json:"name"`
+	Embed   int    `json:"embed_dim"`
+	Image   int    `json:"image_resolution"`
+	Layers  int    `json:"vision_layers"`
+	Width   int    `json:"vision_width"`
+	Patch   int    `json:"vision_patch_size"`
+	Heads   int    `json:"vision_heads"`
+	Context int    `json:"context_length"`
+	Vocab   int    `json:"vocab_size"`
+
+	TextWidth  int `json:"text_width"`
+	TextHeads  int `json:"text_heads"`
+	TextLayers int `json:"text_layers"`
+}
+
+// published architectures, for benchmarks and full-size tests.
+var (
+	vitB16 = architecture{"ViT-B/16", 512, 224, 12, 768, 16, 12, 77, 49408, 512, 8, 12}
+	vitL14 = architecture{"ViT-L/14", 768, 224, 24, 1024, 14, 16, 77, 49408, 768, 12, 12}
+	tiny   = architecture{"tiny", 64, 64, 8, 128, 16, 2, 77, 49408, 64, 1, 3}
+)
+
+// tensors lists the tensors of a checkpoint in OpenAI's layout.
+func (a architecture) tensors() []weights.TensorInfo {
+	var all []weights.TensorInfo
+	add := func(name string, shape ...int) {
+		all = append(all, weights.TensorInfo{Name: name, Shape: shape})
+	}
+	blocks := func(prefix string, layers, width int) {
+		for i := range layers {
+			p := fmt.Sprintf("%s%d.", prefix, i)
+			add(p+"attn.in_proj_weight", 3*width, width)
+			add(p+"attn.in_proj_bias", 3*width)
+			add(p+"attn.out_proj.weight", width, width)
+			add(p+"attn.out_proj.bias", width)
+			for _, norm := range []string{"ln_1", "ln_2"} {
+				add(p+norm+".weight", width)
+				add(p+norm+".bias", width)
+			}
+			add(p+"mlp.c_fc.weight", 4*width, width)
+			add(p+"mlp.c_fc.bias", 4*width)
+			add(p+"mlp.c_proj.weight", width, 4*width)
+			add(p+"mlp.c_proj.bias", width)
+		}
+	}
+	grid := a.Image / a.Patch
+	add("visual.class_embedding", a.Width)
+	add("visual.conv1.weight", a.Width, 3, a.Patch, a.Patch)
+	add("visual.positional_embedding", 1+grid*grid, a.Width)
+	for _, norm := range []string{"visual.ln_pre", "visual.ln_post"} {
+		add(norm+".weight", a.Width)
+		add(norm+".bias", a.Width)
+	}
+	blocks("visual.transformer.resblocks.", a.Layers, a.Width)
+	add("visual.proj", a.Width, a.Embed)
+	add("token_embedding.weight", a.Vocab, a.TextWidth)
+	add("positional_embedding", a.Context, a.TextWidth)
+	blocks("transformer.resblocks.", a.TextLayers, a.TextWidth)
+	add("ln_final.weight", a.TextWidth)
+	add("ln_final.bias", a.TextWidth)
+	add("text_projection", a.TextWidth, a.Embed)
+	add("logit_scale")
+	return all
+}
+
+// file is a checkpoint of procedural weights, none of them held.
+func (a architecture) file(t testing.TB) *weights.File {
+	shapes := map[string][]int{}
+	for _, info := range a.tensors() {
+		shapes[info.Name] = info.Shape
+	}
+	f, err := weights.FromFunc(a.tensors(), func(name string, dst []float32) error {
+		golden.WeightInto(dst, name, "", shapes[name])
+		return nil
+	})
+	require.NoError(t, err)
+	return f
+}
+
+// model is the architecture with procedural weights.
+func (a architecture) model(t testing.TB, opts ...Option) *CLIP {
+	opts = append([]Option{Heads(a.Heads, a.TextHeads)}, opts...)
+	c, err := Load(a.file(t), opts...)
+	require.NoError(t, err)
+	return c
+}
+
+// fixtureModel is the model of a fixture; full sizes are behind -long.
+func fixtureModel(t testing.TB, f *golden.Fixture, opts ...Option) *CLIP {
+	var a architecture
+	f.Arch(t, &a)
+	if a.Width > 256 {
+		golden.Long(t)
+	}
+	return a.model(t, opts...)
+}
+
+// cellsOf turns NCHW into one Pixels per picture.
+func pixelsOf(x golden.Tensor) []Pixels {
+	n, h, w := x.Shape[0], x.Shape[2], x.Shape[3]
+	all := make([]Pixels, n)
+	for i := range all {
+		all[i] = Pixels{w, h, x.F32[i*3*h*w : (i+1)*3*h*w]}
+	}
+	return all
+}
+
+// surgeryPlan is CLIP Surgery's, package surgery being above this one.
+func surgeryPlan() Plan {
+	return Plan{Blocks: 6, Beside: true, Attention: []Term{{Query: V, Key: V}}, WithoutFFN: true}
+}

@@ -1,0 +1,204 @@
+package vit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// ErrPixels reports a prepared picture whose data do not fit its size, or are
+// not numbers.
+var ErrPixels = errors.New("pixels")
+
+// picture is one input of the image tower, not yet made.
+type picture struct {
+	size   image.Point     // original
+	region image.Rectangle // of the original
+	input  image.Point     // pixels of the tower's input
+	fill   func(dst []float32) error
+	data   []float32 // or the planes themselves
+}
+
+// EncodeImage returns the features of a picture. The default resizes it to the
+// model's own square and runs the tower untouched.
+func (c *CLIP) EncodeImage(ctx context.Context, img image.Image, opts ...ImageOption) (*Features, error) {
+	f, err := c.EncodeImages(ctx, []image.Image{img}, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return f[0], nil
+}
+
+// EncodeImages returns the features of pictures, which may come out with
+// different grids. They pass the tower as one matrix, or several where that
+// would grow too large.
+func (c *CLIP) EncodeImages(ctx context.Context, imgs []image.Image, opts ...ImageOption) ([]*Features, error) {
+	o := imageOptionsOf(opts)
+	pictures, err := c.pictures(imgs, o.transform)
+	if err != nil {
+		return nil, err
+	}
+	all, err := c.encode(ctx, pictures, []Plan{o.planOrZero()}, o.progress)
+	if err != nil {
+		return nil, err
+	}
+	first := make([]*Features, len(all))
+	for i := range all {
+		first[i] = all[i][0]
+	}
+	return first, nil
+}
+
+// EncodePlans returns the features of one picture under several plans; the zero
+// Plan is the untouched tower. Blocks that plans have in common are computed
+// once.
+func (c *CLIP) EncodePlans(ctx context.Context, img image.Image, plans []Plan, opts ...ImageOption) ([]*Features, error) {
+	o := imageOptionsOf(opts)
+	if o.plan != nil {
+		return nil, fmt.Errorf("vit: %w: EncodePlans takes plans and no Operate", ErrPlan)
+	}
+	if len(plans) == 0 {
+		return nil, fmt.Errorf("vit: %w: no plans", ErrEmpty)
+	}
+	pictures, err := c.pictures([]image.Image{img}, o.transform)
+	if err != nil {
+		return nil, err
+	}
+	all, err := c.encode(ctx, pictures, plans, o.progress)
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// EncodePixels returns the features of a prepared picture; Size and Region are
+// those of the prepared pixels. Options that resize do not apply to it and are
+// [ErrSize].
+func (c *CLIP) EncodePixels(ctx context.Context, p Pixels, opts ...ImageOption) (*Features, error) {
+	o := imageOptionsOf(opts)
+	if o.transform.kind != native {
+		return nil, fmt.Errorf("vit: %w: prepared pixels are not resized", ErrSize)
+	}
+	if p.Width < 1 || p.Height < 1 || p.Width > maxPixels/p.Height {
+		return nil, fmt.Errorf("vit: %w: %d×%d pixels", ErrSize, p.Width, p.Height)
+	}
+	if len(p.Data) != 3*p.Width*p.Height {
+		return nil, fmt.Errorf("vit: %w: %d values for 3×%d×%d", ErrPixels, len(p.Data), p.Height, p.Width)
+	}
+	if lo, hi := c.kernel.MinMax(p.Data); !finite(lo) || !finite(hi) {
+		return nil, fmt.Errorf("vit: %w: NaN or infinite", ErrPixels)
+	}
+	size := image.Pt(p.Width, p.Height)
+	all, err := c.encode(ctx, []picture{{size, image.Rectangle{Max: size}, size, nil, p.Data}}, []Plan{o.planOrZero()}, o.progress)
+	if err != nil {
+		return nil, err
+	}
+	return all[0][0], nil
+}
+
+func (o imageOptions) planOrZero() Plan {
+	if o.plan == nil {
+		return Plan{}
+	}
+	return *o.plan
+}
+
+func (c *CLIP) pictures(imgs []image.Image, t transform) ([]picture, error) {
+	pictures := make([]picture, len(imgs))
+	for i, img := range imgs {
+		if img == nil {
+			return nil, fmt.Errorf("vit: %w: picture %d is nil", ErrSize, i)
+		}
+		g, err := t.geometry(img.Bounds().Size(), &c.config)
+		if err != nil {
+			return nil, err
+		}
+		pictures[i] = picture{g.size, g.region(), g.crop.Size(),
+			func(dst []float32) error { return c.prepare(dst, img, g) }, nil}
+	}
+	return pictures, nil
+}
+
+// batchRows is how many rows pass the tower together, if one picture does not
+// have more.
+const batchRows = 4096
+
+// encode runs pictures through the tower under every plan, in batches, and
+// returns features by picture and plan.
+func (c *CLIP) encode(ctx context.Context, pictures []picture, plans []Plan, progress func(done, total int)) ([][]*Features, error) {
+	for i := range plans {
+		if err := c.vision.check(&plans[i]); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range pictures {
+		if g := c.vision.grid(p.input); g.X < 1 || g.Y < 1 || g.X > maxCells/g.Y {
+			return nil, fmt.Errorf("vit: %w: %d×%d pixels are a grid of %d×%d", ErrSize, p.input.X, p.input.Y, g.X, g.Y)
+		}
+	}
+	batches, total := c.batches(pictures, plans)
+	r, end, err := c.start(ctx, progress, total)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	var all [][]*Features
+	for _, batch := range batches {
+		features, err := c.encodeBatch(r, batch, plans)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, features...)
+	}
+	return all, nil
+}
+
+// batches cuts pictures into runs of at most batchRows rows and counts the
+// steps of them all.
+func (c *CLIP) batches(pictures []picture, plans []Plan) (batches [][]picture, steps int) {
+	for len(pictures) > 0 {
+		n, rows := 0, 0
+		var sizes []image.Point
+		for _, p := range pictures {
+			grid := c.vision.grid(p.input)
+			if rows += 1 + grid.X*grid.Y; rows > batchRows && n > 0 {
+				break
+			}
+			sizes = append(sizes, p.input)
+			n++
+		}
+		steps += c.vision.steps(sizes, plans)
+		batches = append(batches, pictures[:n])
+		pictures = pictures[n:]
+	}
+	return batches, steps
+}
+
+func (c *CLIP) encodeBatch(r *run, pictures []picture, plans []Plan) ([][]*Features, error) {
+	mark := r.ws.Mark()
+	defer r.ws.Release(mark)
+	inputs := make([]Pixels, len(pictures))
+	features := make([][]*Features, len(pictures))
+	out := make([][]blas32.General, len(pictures))
+	for i, p := range pictures {
+		inputs[i] = Pixels{p.input.X, p.input.Y, p.data}
+		if p.fill != nil {
+			inputs[i].Data = r.ws.Floats(3 * p.input.X * p.input.Y)
+			if err := p.fill(inputs[i].Data); err != nil {
+				return nil, err
+			}
+		}
+		grid := c.vision.grid(p.input)
+		rows, cols := 1+grid.X*grid.Y, c.config.Embed
+		for range plans {
+			m := nn.Matrix(make([]float32, rows*cols), rows, cols)
+			out[i] = append(out[i], m)
+			features[i] = append(features[i], &Features{m, grid, p.size, p.region})
+		}
+	}
+	return features, c.vision.encode(r, inputs, plans, out)
+}

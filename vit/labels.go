@@ -1,0 +1,203 @@
+package vit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/weights"
+	"github.com/nlpodyssey/safetensors"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+var (
+	// ErrTemplate reports a prompt template without a place, {}, for the label.
+	ErrTemplate = errors.New("template")
+	// ErrModel reports labels that were encoded by another model.
+	ErrModel = errors.New("labels are of another model")
+)
+
+// EncodeLabels returns one unit row per label: the mean of the unit features of
+// the label in every template, normalised again. A template has {} where the
+// label goes. All prompts form a prefix tree, so that what they share is
+// computed once.
+// Source: xmed-lab/CLIP_Surgery clip/clip.py:encode_text_with_prompt_ensemble.
+func (c *CLIP) EncodeLabels(ctx context.Context, labels, templates []string, opts ...TextOption) (blas32.General, error) {
+	var none blas32.General
+	if len(labels) == 0 {
+		return none, fmt.Errorf("vit: %w: no labels", ErrEmpty)
+	}
+	if len(templates) == 0 {
+		return none, fmt.Errorf("vit: %w: no templates", ErrEmpty)
+	}
+	for _, t := range templates {
+		if !strings.Contains(t, "{}") {
+			return none, fmt.Errorf("vit: %w %q has no {}", ErrTemplate, t)
+		}
+	}
+	n := len(templates)
+	ids, err := c.tokenize(len(labels)*n, func(i int) string {
+		return strings.ReplaceAll(templates[i%n], "{}", labels[i/n])
+	})
+	if err != nil {
+		return none, err
+	}
+	seqs, err := c.sequences(ids)
+	if err != nil {
+		return none, err
+	}
+	out := nn.Matrix(make([]float32, len(labels)*c.config.Embed), len(labels), c.config.Embed)
+	err = c.encodeSequences(ctx, seqs, textOptionsOf(opts), len(labels), func(i int, features []float32) {
+		row := out.Data[i/n*out.Stride:][:out.Cols]
+		addUnit(row, features, 1/float32(n))
+		if i%n == n-1 {
+			mean := append([]float32(nil), row...)
+			clear(row)
+			addUnit(row, mean, 1)
+		}
+	})
+	if err != nil {
+		return none, err
+	}
+	return out, nil
+}
+
+// addUnit adds w times x divided by its norm to dst; nothing, if x is zero.
+func addUnit(dst, x []float32, w float32) {
+	var sum float64
+	for _, v := range x {
+		sum += float64(v) * float64(v)
+	}
+	if sum == 0 {
+		return
+	}
+	w /= float32(math.Sqrt(sum))
+	for i, v := range x {
+		dst[i] += float32(w * v)
+	}
+}
+
+// Labels is an encoded vocabulary: what an application computes once and saves.
+type Labels struct {
+	Names    []string
+	Features blas32.General // a unit row per name, as EncodeLabels returns
+	// Templates and Model are digests of the templates and of the text tower.
+	Templates, Model string
+}
+
+// Labels encodes names as EncodeLabels does.
+func (c *CLIP) Labels(ctx context.Context, names, templates []string, opts ...TextOption) (*Labels, error) {
+	features, err := c.EncodeLabels(ctx, names, templates, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &Labels{
+		Names:     append([]string(nil), names...),
+		Features:  features,
+		Templates: TemplatesDigest(templates),
+		Model:     c.digest,
+	}, nil
+}
+
+// TemplatesDigest is the Templates field of labels encoded with the templates.
+func TemplatesDigest(templates []string) string {
+	h := sha256.New()
+	for _, t := range templates {
+		fmt.Fprintf(h, "%d %s\n", len(t), t)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// The parts of a saved label set: one tensor, and metadata.
+const (
+	labelsFormat    = "clipsurgery labels 1"
+	labelsTensor    = "features"
+	labelsNames     = "names" // JSON array
+	labelsTemplates = "templates_sha256"
+	labelsModel     = "model_sha256"
+)
+
+// WriteTo writes the labels as safetensors: tensor "features", the names and
+// digests in the metadata.
+func (l *Labels) WriteTo(w io.Writer) (int64, error) {
+	if l.Features.Rows != len(l.Names) {
+		return 0, fmt.Errorf("vit: %d label names for %d rows of features", len(l.Names), l.Features.Rows)
+	}
+	names, err := json.Marshal(l.Names)
+	if err != nil {
+		return 0, err
+	}
+	var data []byte
+	for i := range l.Features.Rows {
+		for _, v := range l.Features.Data[i*l.Features.Stride:][:l.Features.Cols] {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		}
+	}
+	features, err := safetensors.NewTensorView(safetensors.F32,
+		[]uint64{uint64(l.Features.Rows), uint64(l.Features.Cols)}, data)
+	if err != nil {
+		return 0, err
+	}
+	buf, err := safetensors.Serialize(map[string]safetensors.TensorView{labelsTensor: features}, map[string]string{
+		"format":        labelsFormat,
+		labelsNames:     string(names),
+		labelsTemplates: l.Templates,
+		labelsModel:     l.Model,
+	})
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.Write(buf)
+	return int64(n), err
+}
+
+// Save writes the labels to a file, as WriteTo does.
+func (l *Labels) Save(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	_, err = l.WriteTo(f)
+	return errors.Join(err, f.Close())
+}
+
+// OpenLabels reads labels from a file that [Labels.Save] wrote. Labels of
+// another model are [ErrModel]; other errors are those of [weights.Open].
+func (c *CLIP) OpenLabels(path string) (*Labels, error) {
+	f, err := weights.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return c.LoadLabels(f)
+}
+
+// LoadLabels reads labels that [Labels.WriteTo] wrote.
+func (c *CLIP) LoadLabels(f *weights.File) (*Labels, error) {
+	meta := f.Metadata()
+	if meta["format"] != labelsFormat {
+		return nil, fmt.Errorf("vit: %w: format is %q, not %q", weights.ErrFormat, meta["format"], labelsFormat)
+	}
+	l := &Labels{Templates: meta[labelsTemplates], Model: meta[labelsModel]}
+	if l.Model != c.digest {
+		return nil, fmt.Errorf("vit: %w: its digest is %.12s, this one's %.12s", ErrModel, l.Model, c.digest)
+	}
+	if err := json.Unmarshal([]byte(meta[labelsNames]), &l.Names); err != nil {
+		return nil, fmt.Errorf("vit: %w: names: %w", weights.ErrFormat, err)
+	}
+	data, err := f.Float32(labelsTensor, len(l.Names), c.config.Embed)
+	if err != nil {
+		return nil, err
+	}
+	l.Features = nn.Matrix(data, len(l.Names), c.config.Embed)
+	return l, nil
+}

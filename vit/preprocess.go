@@ -1,0 +1,165 @@
+package vit
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"math"
+
+	"github.com/clipsurgery/clipsurgery/internal/pix"
+)
+
+// ErrSize reports a picture, or a size asked for, that is empty or too large:
+// the tower takes up to 65,536 cells, the resize up to 2^26 pixels.
+var ErrSize = errors.New("size")
+
+const (
+	maxCells  = 1 << 16
+	maxPixels = 1 << 26
+)
+
+// ImageOption changes how pictures are encoded.
+type ImageOption interface{ image(*imageOptions) }
+
+type imageOptions struct {
+	transform transform
+	plan      *Plan
+	progress  func(done, total int)
+}
+
+// transform is how a picture becomes the tower's input.
+type transform struct {
+	kind transformKind
+	n    int // pixels
+}
+
+type transformKind uint8
+
+const (
+	native transformKind = iota // square, of the model's own size
+	square
+	shortSide
+	centerCrop
+)
+
+func (t transform) image(o *imageOptions) { o.transform = t }
+
+type planOption struct{ plan *Plan }
+
+func (p planOption) image(o *imageOptions) { o.plan = p.plan }
+
+// Resize makes the input n×n pixels, whatever the picture's shape, as the demo
+// of CLIP Surgery does with 224 and 512. The default is the model's own size.
+func Resize(n int) ImageOption { return transform{square, n} }
+
+// ShortSide makes the picture's short side n pixels and keeps its shape; both
+// sides are rounded to the nearest multiple of the patch.
+func ShortSide(n int) ImageOption { return transform{shortSide, n} }
+
+// CenterCrop makes the short side n pixels, then cuts the n×n in the middle:
+// CLIP's own transform for classification.
+// Source: openai/CLIP clip/clip.py:_transform.
+func CenterCrop(n int) ImageOption { return transform{centerCrop, n} }
+
+// Operate encodes under a plan.
+func Operate(p Plan) ImageOption { return planOption{&p} }
+
+func imageOptionsOf(opts []ImageOption) imageOptions {
+	var o imageOptions
+	for _, opt := range opts {
+		opt.image(&o)
+	}
+	return o
+}
+
+// geometry is where the pixels of the input lie in a picture.
+type geometry struct {
+	size    image.Point     // of the picture
+	resized image.Point     // of the picture after the resize
+	crop    image.Rectangle // of the resized picture, the tower's input
+}
+
+// geometry plans the transform of a picture.
+func (t transform) geometry(size image.Point, c *Config) (g geometry, err error) {
+	if size.X < 1 || size.Y < 1 {
+		return g, fmt.Errorf("vit: %w: picture of %d×%d pixels", ErrSize, size.X, size.Y)
+	}
+	n := t.n
+	if t.kind == native {
+		n = c.Vision.Size()
+	}
+	if n < 1 || n > maxPixels {
+		return g, fmt.Errorf("vit: %w: %d pixels asked for", ErrSize, n)
+	}
+	long, short := max(size.X, size.Y), min(size.X, size.Y)
+	w, h := n, n
+	switch t.kind {
+	case shortSide:
+		patch := float64(c.Vision.Patch)
+		side := func(pixels float64) int { return int(max(1, math.Round(pixels/patch)) * patch) }
+		w = side(float64(n) * float64(size.X) / float64(short))
+		h = side(float64(n) * float64(size.Y) / float64(short))
+	case centerCrop:
+		// Source: torchvision transforms/functional.py:_compute_resized_output_size.
+		other := int(int64(n) * int64(long) / int64(short))
+		if size.X < size.Y {
+			h = other
+		} else {
+			w = other
+		}
+	}
+	if w > maxPixels || h > maxPixels || w*h > maxPixels {
+		return g, fmt.Errorf("vit: %w: %d×%d pixels would become %d×%d", ErrSize, size.X, size.Y, w, h)
+	}
+	g = geometry{size, image.Pt(w, h), image.Rect(0, 0, w, h)}
+	if t.kind == centerCrop {
+		// Source: torchvision transforms/functional.py:center_crop.
+		at := image.Pt(int(math.RoundToEven(float64(w-n)/2)), int(math.RoundToEven(float64(h-n)/2)))
+		g.crop = image.Rectangle{at, at.Add(image.Pt(n, n))}
+	}
+	return g, nil
+}
+
+// region is the part of the picture that the input shows, in its pixels.
+func (g geometry) region() image.Rectangle {
+	at := func(p image.Point) image.Point {
+		scale := func(v, from, to int) int { return int(math.Round(float64(v) * float64(to) / float64(from))) }
+		return image.Pt(scale(p.X, g.resized.X, g.size.X), scale(p.Y, g.resized.Y, g.size.Y))
+	}
+	r := image.Rectangle{at(g.crop.Min), at(g.crop.Max)}
+	// A crop of less than a pixel still shows one.
+	r.Max.X, r.Max.Y = max(r.Max.X, r.Min.X+1), max(r.Max.Y, r.Min.Y+1)
+	if over := r.Max.Sub(g.size); over.X > 0 || over.Y > 0 {
+		r = r.Sub(image.Pt(max(over.X, 0), max(over.Y, 0)))
+	}
+	return r
+}
+
+// Preprocess returns what EncodeImage feeds the tower: the picture resized as
+// Pillow does, in its own colour channels, then converted to RGB and
+// normalised.
+func (c *CLIP) Preprocess(img image.Image, opts ...ImageOption) (Pixels, error) {
+	g, err := imageOptionsOf(opts).transform.geometry(img.Bounds().Size(), &c.config)
+	if err != nil {
+		return Pixels{}, err
+	}
+	p := Pixels{g.crop.Dx(), g.crop.Dy(), make([]float32, 3*g.crop.Dx()*g.crop.Dy())}
+	return p, c.prepare(p.Data, img, g)
+}
+
+// prepare fills the planes of a picture.
+func (c *CLIP) prepare(dst []float32, img image.Image, g geometry) error {
+	filter := pix.Bicubic()
+	if c.config.Interpolation == "bilinear" {
+		filter = pix.Triangle()
+	}
+	rgb, err := pix.Resize(img, g.resized.X, g.resized.Y, filter)
+	if err != nil {
+		return fmt.Errorf("vit: %w: %w", ErrSize, err)
+	}
+	if g.crop != image.Rect(0, 0, rgb.Width, rgb.Height) {
+		rgb = rgb.Crop(g.crop)
+	}
+	rgb.Planes(dst, true, c.config.Mean, c.config.Std)
+	return nil
+}

@@ -1,0 +1,303 @@
+package vit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/simd"
+	"github.com/clipsurgery/clipsurgery/tokenizer"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+var (
+	// ErrToken reports a token that the model's vocabulary does not have, or a
+	// text without tokens.
+	ErrToken = errors.New("token")
+	// ErrEmpty reports a call without texts, labels or templates.
+	ErrEmpty = errors.New("nothing to encode")
+)
+
+// TextOption changes how texts are encoded.
+type TextOption interface{ text(*textOptions) }
+
+type textOptions struct {
+	memory   int
+	progress func(done, total int)
+}
+
+const defaultMemory = 512 << 20
+
+type memoryOption int
+
+func (m memoryOption) text(o *textOptions) { o.memory = int(m) }
+
+// WithMemory bounds the scratch memory of a call on texts, in bytes; the
+// default is 512 MiB. What does not fit is encoded in parts, at least one text
+// at a time. The tokens themselves and the result are not counted.
+func WithMemory(bytes int) TextOption { return memoryOption(bytes) }
+
+// ProgressOption is an option of calls on pictures and on texts.
+type ProgressOption func(done, total int)
+
+func (p ProgressOption) text(o *textOptions)   { o.progress = p }
+func (p ProgressOption) image(o *imageOptions) { o.progress = p }
+
+// WithProgress calls f as the work goes on, with total the same in every call
+// and done == total in the last: labels of EncodeLabels, texts of EncodeText
+// and EncodeTokens, steps of the encoders of pictures. f runs on the calling
+// goroutine.
+func WithProgress(f func(done, total int)) ProgressOption { return f }
+
+// textTower is CLIP's transformer for texts.
+// Source: openai/CLIP clip/model.py:CLIP.encode_text.
+type textTower struct {
+	heads     heads
+	tokens    blas32.General // vocabulary×width
+	positions blas32.General // context×width
+	blocks    []block
+	final     nn.LayerNorm
+	proj      nn.Linear // width → embed, no bias
+}
+
+func (t *textTower) width() int  { return t.tokens.Cols }
+func (t *textTower) hidden() int { return t.blocks[0].mlp.In.Weight.N() }
+
+// EncodeText returns the features of texts, one row each, projected but not
+// normalised. A text longer than the model's context is
+// [tokenizer.ErrTooLong].
+func (c *CLIP) EncodeText(ctx context.Context, texts []string, opts ...TextOption) (blas32.General, error) {
+	ids, err := c.tokenize(len(texts), func(i int) string { return texts[i] })
+	if err != nil {
+		return blas32.General{}, err
+	}
+	return c.EncodeTokens(ctx, ids, opts...)
+}
+
+// tokenize returns the ids of n texts.
+func (c *CLIP) tokenize(n int, text func(i int) string) ([][]int32, error) {
+	tok := tokenizer.New()
+	ids := make([][]int32, n)
+	for i := range ids {
+		var err error
+		if ids[i], err = tok.Tokenize(text(i), tokenizer.ContextLength(c.config.Text.Context)); err != nil {
+			return nil, fmt.Errorf("vit: text %d, %q: %w", i, abbreviate(text(i)), err)
+		}
+	}
+	return ids, nil
+}
+
+func abbreviate(s string) string {
+	if r := []rune(s); len(r) > 60 {
+		return string(r[:57]) + "..."
+	}
+	return s
+}
+
+// EncodeTokens returns the features of token sequences, one row each, projected
+// but not normalised: those of the first largest id of the sequence, which is
+// the end token in CLIP's vocabulary. Rows may be shorter than the context;
+// what follows the largest id makes no difference. Ids outside the vocabulary
+// and rows without ids are [ErrToken], rows longer than the context
+// [tokenizer.ErrTooLong].
+func (c *CLIP) EncodeTokens(ctx context.Context, ids [][]int32, opts ...TextOption) (blas32.General, error) {
+	seqs, err := c.sequences(ids)
+	if err != nil {
+		return blas32.General{}, err
+	}
+	out := nn.Matrix(make([]float32, len(ids)*c.config.Embed), len(ids), c.config.Embed)
+	err = c.encodeSequences(ctx, seqs, textOptionsOf(opts), len(seqs), func(i int, features []float32) {
+		copy(out.Data[i*out.Stride:], features)
+	})
+	if err != nil {
+		return blas32.General{}, err
+	}
+	return out, nil
+}
+
+func textOptionsOf(opts []TextOption) textOptions {
+	o := textOptions{memory: defaultMemory}
+	for _, opt := range opts {
+		opt.text(&o)
+	}
+	return o
+}
+
+// sequences cuts each row after its first largest id: the mask is causal, so
+// nothing after it matters.
+func (c *CLIP) sequences(ids [][]int32) ([][]int32, error) {
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("vit: %w: no texts", ErrEmpty)
+	}
+	seqs := make([][]int32, len(ids))
+	for i, row := range ids {
+		if len(row) == 0 {
+			return nil, fmt.Errorf("vit: %w: row %d has none", ErrToken, i)
+		}
+		if n := c.config.Text.Context; len(row) > n {
+			return nil, fmt.Errorf("vit: row %d: %w: %d tokens, the model takes %d", i, tokenizer.ErrTooLong, len(row), n)
+		}
+		last := 0
+		for j, id := range row {
+			if id < 0 || int(id) >= c.config.Text.Vocabulary {
+				return nil, fmt.Errorf("vit: row %d: %w %d is not in the vocabulary of %d", i, ErrToken, id, c.config.Text.Vocabulary)
+			}
+			if id > row[last] {
+				last = j
+			}
+		}
+		seqs[i] = row[:last+1]
+	}
+	return seqs, nil
+}
+
+// tileRows is how many nodes pass a block together: enough that the weights'
+// way from memory does not matter, few enough that the MLP's rows stay in
+// cache.
+const tileRows = 1024
+
+// floatsPerTileRow counts the scratch that a row of a tile takes, in floats.
+func (t *textTower) floatsPerTileRow() int { return 4*t.width() + t.hidden() }
+
+// encodeSequences calls each with the features of every sequence, in order, as
+// trees of as many sequences as the memory allows. Progress counts to total.
+func (c *CLIP) encodeSequences(ctx context.Context, seqs [][]int32, o textOptions, total int, each func(i int, features []float32)) error {
+	t := c.text
+	r, end, err := c.start(ctx, nil, 0)
+	if err != nil {
+		return err
+	}
+	defer end()
+	budget := o.memory / 4
+	tile := min(tileRows, max(c.config.Text.Context, budget/4/t.floatsPerTileRow()))
+	budget -= tile * t.floatsPerTileRow()
+	reported := 0
+	for lo := 0; lo < len(seqs); {
+		// A node holds its row and its token, a sequence the row of its end
+		// before and after the last block and its features.
+		hi, floats := lo, 0
+		for hi < len(seqs) {
+			floats += len(seqs[hi])*(t.width()+1) + 2*t.width() + c.config.Embed + 8
+			if floats > budget && hi > lo {
+				break
+			}
+			hi++
+		}
+		tree := newTree(seqs[lo:hi])
+		tiles := tree.tiles(tile)
+		if o.progress != nil {
+			steps, all := 0, len(tiles)*len(t.blocks)
+			r.step = func(n int) {
+				steps += n
+				done := (float64(lo) + float64(steps)/float64(all)*float64(hi-lo)) / float64(len(seqs))
+				if n := int(done * float64(total)); n > reported {
+					reported = n
+					o.progress(n, total)
+				}
+			}
+		}
+		mark := r.ws.Mark()
+		features, err := t.encode(r, tree, tiles)
+		if err != nil {
+			return err
+		}
+		for i, s := range tree.of {
+			each(lo+i, features.Data[int(s)*features.Stride:][:features.Cols])
+		}
+		r.ws.Release(mark)
+		lo = hi
+	}
+	return nil
+}
+
+// encode returns the features of the ends of the tree's segments. All nodes
+// pass a block before any passes the next, tile by tile: the keys and values
+// that live are those of a tile and of the path to it. The last block runs for
+// the ends alone.
+func (t *textTower) encode(r *run, tree *tree, tiles []tile) (blas32.General, error) {
+	width, rows := t.width(), 0
+	for _, tile := range tiles {
+		rows = max(rows, tile.rows)
+	}
+	x := r.ws.Matrix(len(tree.tokens), width)
+	ends, attended := r.ws.Matrix(len(tree.segments), width), r.ws.Matrix(len(tree.segments), width)
+	features := r.ws.Matrix(len(tree.segments), t.proj.Weight.N())
+	qkv, scratch, hidden := r.ws.Matrix(rows, 3*width), r.ws.Matrix(rows, width), r.ws.Matrix(rows, t.hidden())
+	path := path{r.ws.Matrix(t.positions.Rows, width), r.ws.Matrix(t.positions.Rows, width)}
+
+	for _, s := range tree.segments {
+		for i := range s.count {
+			token := int(tree.tokens[s.node+i])
+			r.Kernel.Add(x.Data[(s.node+i)*x.Stride:][:width],
+				t.tokens.Data[token*t.tokens.Stride:][:width],
+				t.positions.Data[(s.depth+i)*t.positions.Stride:][:width])
+		}
+	}
+	last := len(t.blocks) - 1
+	for l := range t.blocks {
+		b := &t.blocks[l]
+		for _, tile := range tiles {
+			if err := r.ctx.Err(); err != nil {
+				return features, err
+			}
+			x := nn.Rows(x, tile.node, tile.rows)
+			qkv, scratch, hidden := nn.Rows(qkv, 0, tile.rows), nn.Rows(scratch, 0, tile.rows), nn.Rows(hidden, 0, tile.rows)
+			b.ln1.Apply(r.Exec, scratch, x)
+			b.qkv.Apply(r.Exec, qkv, scratch, simd.Identity)
+			if l < last {
+				t.attend(r, scratch, qkv, path, tile, false)
+				b.finish(r, x, x, scratch, scratch, hidden)
+			} else {
+				n := len(tile.segments)
+				t.attend(r, nn.Rows(attended, tile.first, n), qkv, path, tile, true)
+				for i, s := range tile.segments {
+					copy(ends.Data[(tile.first+i)*width:][:width], x.Data[(s.node+s.count-1-tile.node)*x.Stride:])
+				}
+			}
+			r.step(1)
+		}
+	}
+	for lo := 0; lo < ends.Rows; lo += rows {
+		n := min(rows, ends.Rows-lo)
+		y, scratch := nn.Rows(ends, lo, n), nn.Rows(scratch, 0, n)
+		t.blocks[last].finish(r, y, y, nn.Rows(attended, lo, n), scratch, nn.Rows(hidden, 0, n))
+		t.final.Apply(r.Exec, scratch, y)
+		t.proj.Apply(r.Exec, nn.Rows(features, lo, n), scratch, simd.Identity)
+	}
+	return features, nil
+}
+
+// path is the keys and values of a node and its ancestors, by depth.
+type path struct{ k, v blas32.General }
+
+// attend stores what the rows of a tile attend to: every node to its ancestors
+// and itself; or only the last node of every segment, one row each.
+func (t *textTower) attend(r *run, dst, qkv blas32.General, p path, tile tile, endsOnly bool) {
+	q, k, v := projection(qkv, Q), projection(qkv, K), projection(qkv, V)
+	// Heads are independent: each walks down the tree in its own columns.
+	r.Team.Do(t.heads.n, func(_, h int) {
+		dim := t.heads.dim
+		cols := func(m blas32.General) blas32.General { return nn.Cols(m, h*dim, dim) }
+		one := heads{1, dim}
+		for i, s := range tile.segments {
+			row := s.node - tile.node
+			copyRows(nn.Rows(cols(p.k), s.depth, s.count), nn.Rows(cols(k), row, s.count))
+			copyRows(nn.Rows(cols(p.v), s.depth, s.count), nn.Rows(cols(v), row, s.count))
+			first, count, to := row, s.count, row
+			if endsOnly {
+				first, count, to = row+s.count-1, 1, i
+			}
+			a := one.attend(nn.Rows(cols(q), first, count),
+				nn.Rows(cols(p.k), 0, s.depth+s.count), nn.Rows(cols(p.v), 0, s.depth+s.count))
+			a.Causal = true
+			r.Kernel.Attend(nil, nn.Rows(cols(dst), to, count), &a)
+		}
+	})
+}
+
+func copyRows(dst, src blas32.General) {
+	for i := range src.Rows {
+		copy(dst.Data[i*dst.Stride:][:src.Cols], src.Data[i*src.Stride:])
+	}
+}
