@@ -108,7 +108,7 @@ func fixtureModel(t testing.TB, f *golden.Fixture, opts ...Option) *CLIP {
 	return a.model(t, opts...)
 }
 
-// cellsOf turns NCHW into one Pixels per picture.
+// pixelsOf turns NCHW into one Pixels per picture.
 func pixelsOf(x golden.Tensor) []Pixels {
 	n, h, w := x.Shape[0], x.Shape[2], x.Shape[3]
 	all := make([]Pixels, n)

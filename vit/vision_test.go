@@ -2,7 +2,6 @@ package vit
 
 import (
 	"context"
-	"fmt"
 	"image"
 	"strings"
 	"testing"
@@ -123,5 +122,3 @@ func TestPositionsStayOriginal(t *testing.T) {
 		f.Check(t, output, got.Tokens.Data)
 	}
 }
-
-var _ = fmt.Sprint
