@@ -1,26 +1,61 @@
 package simd
 
-import "fmt"
+import (
+	"fmt"
+	"os"
+)
 
 // Kernel is one implementation of the package's operations. The zero Kernel
-// is the plain Go one.
+// is the plain Go one. Kernels are comparable.
 type Kernel struct {
-	name string
+	impl *impl
+}
+
+// impl is the table of one kernel: what it runs in place of plain Go. The
+// entries that an instruction set leaves nil are plain Go's.
+type impl struct {
+	name   string
+	gemm   tile
+	vector vectors
+}
+
+// plain is the zero Kernel's table.
+var plain = impl{name: "generic"}
+
+// gonum leaves products to gonum's BLAS.
+var gonum = impl{name: "gonum"}
+
+func (k Kernel) table() *impl {
+	if k.impl == nil {
+		return &plain
+	}
+	return k.impl
 }
 
 // Name is generic, gonum, avx2, avx512 or neon.
-func (k Kernel) Name() string {
-	if k.name == "" {
-		return "generic"
-	}
-	return k.name
-}
+func (k Kernel) Name() string { return k.table().name }
+
+// String is Name, so that kernels print well.
+func (k Kernel) String() string { return k.Name() }
 
 // All returns the kernels that run on this machine, slowest first.
-func All() []Kernel { return []Kernel{{"generic"}} }
+func All() []Kernel {
+	all := []Kernel{{}, {&gonum}}
+	for _, i := range machine() {
+		all = append(all, Kernel{i})
+	}
+	return all
+}
 
-// Best returns the fastest kernel of this machine.
+// Variable names the environment variable that chooses what Best returns.
+const Variable = "CLIPSURGERY_KERNEL"
+
+// Best returns the fastest kernel of this machine, or the one that the
+// environment variable CLIPSURGERY_KERNEL names where this machine has it.
 func Best() Kernel {
+	if k, err := Select(os.Getenv(Variable)); err == nil {
+		return k
+	}
 	all := All()
 	return all[len(all)-1]
 }
@@ -36,5 +71,8 @@ func Select(name string) (Kernel, error) {
 	return Kernel{}, fmt.Errorf("simd: no kernel %q here; this machine has %v", name, All())
 }
 
-// String is Name, so that kernels print well.
-func (k Kernel) String() string { return k.Name() }
+// tile is the matrix product of a kernel.
+type tile struct{}
+
+// vectors are the vector kernels of a kernel.
+type vectors struct{}

@@ -1,0 +1,28 @@
+//go:build !purego && !noasm
+
+package simd
+
+import "github.com/klauspost/cpuid/v2"
+
+// The features of each kernel are all that its assembly uses. cpuid reports a
+// feature only where the operating system saves its registers.
+
+var avx2 = impl{
+	name: "avx2",
+}
+
+var avx512 = impl{
+	name: "avx512",
+}
+
+// machine returns the tables that this machine can run, slowest first.
+func machine() []*impl {
+	var tables []*impl
+	if cpuid.CPU.Supports(cpuid.AVX, cpuid.AVX2, cpuid.FMA3) {
+		tables = append(tables, &avx2)
+		if cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512DQ, cpuid.AVX512BW, cpuid.AVX512VL) {
+			tables = append(tables, &avx512)
+		}
+	}
+	return tables
+}
