@@ -91,33 +91,31 @@ func (t transform) geometry(size image.Point, c *Config) (g geometry, err error)
 	if n < 1 || n > maxPixels {
 		return g, fmt.Errorf("vit: %w: %d pixels asked for", ErrSize, n)
 	}
-	long, short := max(size.X, size.Y), min(size.X, size.Y)
-	w, h := n, n
+	resized := image.Pt(n, n)
 	switch t.kind {
 	case shortSide:
-		patch := float64(c.Vision.Patch)
-		side := func(pixels float64) int { return int(max(1, math.Round(pixels/patch)) * patch) }
-		w = side(float64(n) * float64(size.X) / float64(short))
-		h = side(float64(n) * float64(size.Y) / float64(short))
+		resized = roundedSides(size, n, c.Vision.Patch)
 	case centerCrop:
-		// Source: torchvision transforms/functional.py:_compute_resized_output_size.
-		other := int(int64(n) * int64(long) / int64(short))
-		if size.X < size.Y {
-			h = other
-		} else {
-			w = other
-		}
+		resized = pix.ShortSide(size, n)
 	}
-	if w > maxPixels || h > maxPixels || w*h > maxPixels {
-		return g, fmt.Errorf("vit: %w: %d×%d pixels would become %d×%d", ErrSize, size.X, size.Y, w, h)
+	if resized.X > maxPixels || resized.Y > maxPixels || resized.X*resized.Y > maxPixels {
+		return g, fmt.Errorf("vit: %w: %d×%d pixels would become %d×%d", ErrSize, size.X, size.Y, resized.X, resized.Y)
 	}
-	g = geometry{size, image.Pt(w, h), image.Rect(0, 0, w, h)}
+	g = geometry{size, resized, image.Rectangle{Max: resized}}
 	if t.kind == centerCrop {
-		// Source: torchvision transforms/functional.py:center_crop.
-		at := image.Pt(int(math.RoundToEven(float64(w-n)/2)), int(math.RoundToEven(float64(h-n)/2)))
-		g.crop = image.Rectangle{at, at.Add(image.Pt(n, n))}
+		g.crop = pix.CropRect(resized, n)
 	}
 	return g, nil
+}
+
+// roundedSides is the size with a short side of n, both sides rounded to the
+// nearest multiple of the patch, one patch at least.
+func roundedSides(size image.Point, n, patch int) image.Point {
+	short := float64(min(size.X, size.Y))
+	side := func(v int) int {
+		return int(max(1, math.Round(float64(n)*float64(v)/short/float64(patch)))) * patch
+	}
+	return image.Pt(side(size.X), side(size.Y))
 }
 
 // region is the part of the picture that the input shows, in its pixels.
@@ -157,7 +155,7 @@ func (c *CLIP) prepare(dst []float32, img image.Image, g geometry) error {
 	if err != nil {
 		return fmt.Errorf("vit: %w: %w", ErrSize, err)
 	}
-	if g.crop != image.Rect(0, 0, rgb.Width, rgb.Height) {
+	if g.crop.Size() != g.resized {
 		rgb = rgb.Crop(g.crop)
 	}
 	rgb.Planes(dst, true, c.config.Mean, c.config.Std)
