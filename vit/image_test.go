@@ -147,11 +147,12 @@ func TestEncodePlansAndImages(t *testing.T) {
 		require.Equal(t, all[1].Grid, batch[i].Grid)
 	}
 	// More pictures than fit one matrix.
-	many := make([]image.Image, 40)
+	c = micro.model(t)
+	many := make([]image.Image, 9)
 	for i := range many {
 		many[i] = imgs[i%len(imgs)]
 	}
-	far, err := c.EncodeImages(ctx, many, Resize(200))
+	far, err := c.EncodeImages(ctx, many, Resize(200)) // 626 rows each
 	require.NoError(t, err)
 	for i := len(imgs); i < len(many); i++ {
 		golden.Close(t, fmt.Sprint("picture ", i), far[i].Tokens.Data, far[i%len(imgs)].Tokens.Data, 5e-6)

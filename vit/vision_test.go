@@ -14,11 +14,6 @@ import (
 // traced runs prepared pictures through the tower as one batch and returns the
 // features by picture and plan, and the rows that the trace saw by name.
 func traced(t testing.TB, c *CLIP, pixels []Pixels, plans []Plan) ([][]*Features, map[string][]float32) {
-	pictures := make([]picture, len(pixels))
-	for i, p := range pixels {
-		size := image.Pt(p.Width, p.Height)
-		pictures[i] = picture{size, image.Rectangle{Max: size}, size, nil, p.Data}
-	}
 	seen := map[string][]float32{}
 	r, end, err := c.start(context.Background(), nil, 0)
 	require.NoError(t, err)
@@ -28,9 +23,18 @@ func traced(t testing.TB, c *CLIP, pixels []Pixels, plans []Plan) ([][]*Features
 			seen[name] = append(seen[name], m.Data[i*m.Stride:][:m.Cols]...)
 		}
 	}
-	features, err := c.encodeBatch(r, pictures, plans)
+	features, err := c.encodeBatch(r, picturesOf(pixels), plans)
 	require.NoError(t, err)
 	return features, seen
+}
+
+func picturesOf(pixels []Pixels) []picture {
+	pictures := make([]picture, len(pixels))
+	for i, p := range pixels {
+		size := image.Pt(p.Width, p.Height)
+		pictures[i] = picture{size, image.Rectangle{Max: size}, size, nil, p.Data}
+	}
+	return pictures
 }
 
 // joined is the rows of one plan's features, picture after picture.
