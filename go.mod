@@ -3,6 +3,7 @@ module github.com/clipsurgery/clipsurgery
 go 1.25.0
 
 require (
+	github.com/bep/imagemeta v0.17.0 // indirect
 	github.com/klauspost/cpuid/v2 v2.4.2 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
 	github.com/nlpodyssey/gopickle v0.2.0 // indirect

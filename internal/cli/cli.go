@@ -1,0 +1,132 @@
+// Package cli is what the example programs share around their few lines of
+// substance: one clear line for a mistake, pictures in and out, progress on a
+// terminal.
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"image"
+	"image/png"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/clipsurgery/clipsurgery/internal/pix"
+	"github.com/clipsurgery/clipsurgery/sam"
+	"github.com/clipsurgery/clipsurgery/vit"
+	"github.com/clipsurgery/clipsurgery/weights/shapes"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// Main parses the flags and runs the program until it returns or is
+// interrupted. An error becomes one line and exit status 1.
+func Main(run func(ctx context.Context) error) {
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	err := errors.New("takes flags only; see -help")
+	if flag.NArg() == 0 {
+		err = run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %s\n", filepath.Base(os.Args[0]), strings.ReplaceAll(err.Error(), "\n", "; "))
+		os.Exit(1)
+	}
+}
+
+// CLIP opens a checkpoint, or the embedded demo model for an empty path.
+func CLIP(path string) (*vit.CLIP, error) {
+	if path != "" {
+		return vit.Open(path)
+	}
+	f, err := shapes.CLIP()
+	if err != nil {
+		return nil, err
+	}
+	return vit.Load(f)
+}
+
+// SAM opens a checkpoint, or the embedded demo model for an empty path.
+func SAM(path string) (*sam.Model, error) {
+	if path != "" {
+		return sam.Open(path)
+	}
+	f, err := shapes.SAM()
+	if err != nil {
+		return nil, err
+	}
+	return sam.Load(f)
+}
+
+// Picture reads a PNG, JPEG, GIF, WebP, BMP or TIFF file, turned upright as its
+// EXIF orientation says.
+func Picture(path string) (image.Image, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	img, err := pix.Decode(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return img, nil
+}
+
+// SavePNG writes a picture, and the folders that it lies in.
+func SavePNG(path string, img image.Image) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(png.Encode(f, img), f.Close())
+}
+
+// List splits "person, bench" at the commas.
+func List(s string) []string {
+	var out []string
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// FileName makes a label fit for a file's name.
+func FileName(label string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '/' || r == '\\' || r == ':' || r <= ' ' || strings.ContainsRune(`<>"|?*`, r) {
+			return '-'
+		}
+		return r
+	}, label)
+}
+
+// Progress returns a callback that draws a bar on standard error, or nothing
+// where that is not a terminal. The bar disappears when it is full.
+func Progress(what string) func(done, total int) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return func(int, int) {}
+	}
+	var bar *progressbar.ProgressBar
+	var mu sync.Mutex
+	return func(done, total int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if bar == nil {
+			bar = progressbar.NewOptions(total, progressbar.OptionSetDescription(what),
+				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionClearOnFinish())
+		}
+		_ = bar.Set(done) // a bar that cannot be drawn is no reason to stop
+	}
+}

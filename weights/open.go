@@ -1,0 +1,265 @@
+package weights
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// inDirectory are the checkpoints that a directory is searched for, the first
+// found being taken.
+var inDirectory = []string{
+	"model.safetensors",
+	"model.safetensors.index.json",
+	"open_clip_model.safetensors",
+	"pytorch_model.bin",
+	"pytorch_model.bin.index.json",
+	"open_clip_pytorch_model.bin",
+}
+
+// Limits on the JSON files beside the weights, in bytes.
+const (
+	maxIndex  = 100_000_000
+	maxConfig = 16 << 20
+)
+
+// Open opens a checkpoint: a file, the index of a sharded one, or a directory
+// as Hugging Face has it. What a file is, its content tells, not its name.
+// Nothing but its list of tensors is read. The file must not be cut short
+// while it is open.
+//
+// The error is [ErrFormat] for what is malformed or of an unknown kind.
+func Open(path string, opts ...Option) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	if info.IsDir() {
+		return open(os.DirFS(path), ".", path, opts)
+	}
+	dir, name := filepath.Split(path)
+	if dir == "" {
+		dir = "."
+	}
+	return open(os.DirFS(dir), name, dir, opts)
+}
+
+// OpenFS is [Open] in a file system; name is a file or a directory of it.
+// Files that are neither the system's nor readable at random are read whole.
+func OpenFS(fsys fs.FS, name string, opts ...Option) (*File, error) {
+	return open(fsys, name, "", opts)
+}
+
+// FromBytes is [Open] of a file's content, which must not change while the
+// checkpoint is in use. A shard index is refused: its shards are elsewhere.
+func FromBytes(data []byte, opts ...Option) (*File, error) {
+	f := &File{path: "bytes", tensors: map[string]*tensor{}}
+	f.apply(opts)
+	if err := f.addFile(f.path, &memory{data: data}); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// open opens a file or directory of fsys; dir is where fsys is, for messages.
+func open(fsys fs.FS, name, dir string, opts []Option) (_ *File, err error) {
+	f := &File{path: filepath.Join(dir, name), tensors: map[string]*tensor{}}
+	f.apply(opts)
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	if info.IsDir() {
+		dir := name
+		if name, err = findIn(fsys, dir); err != nil {
+			return nil, fmt.Errorf("weights: %s: %w", f.path, err)
+		}
+		f.path = filepath.Join(f.path, strings.TrimPrefix(name, dir+"/"))
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("weights: %s: %w: not a regular file", f.path, ErrFormat)
+	}
+	src, err := f.open(fsys, name, f.path)
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, min(src.size(), 64))
+	if head, err = src.bytes(0, len(head), head); err != nil {
+		return nil, fmt.Errorf("weights: %s: %w", f.path, err)
+	}
+	if isIndex(head) {
+		err = f.addShards(fsys, name, src)
+	} else {
+		err = f.addFile(f.path, src)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, f.readConfigs(fsys, path.Dir(name))
+}
+
+// open opens one file, to be closed with f.
+func (f *File) open(fsys fs.FS, name, shown string) (source, error) {
+	src, err := openSource(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %s: %w", shown, err)
+	}
+	f.sources = append(f.sources, src)
+	return src, nil
+}
+
+// addFile adds the tensors of one file, whatever its kind.
+func (f *File) addFile(path string, src source) error {
+	return guard(func() error {
+		head := make([]byte, min(src.size(), 64))
+		head, err := src.bytes(0, len(head), head)
+		if err != nil {
+			return fmt.Errorf("weights: %s: %w", path, err)
+		}
+		if isIndex(head) {
+			return fmt.Errorf("weights: %s: %w: an index of shards, where a file of tensors should be", path, ErrFormat)
+		}
+		return f.addSafetensors(path, src)
+	})
+}
+
+// findIn returns the path of the checkpoint in a directory.
+func findIn(fsys fs.FS, dir string) (string, error) {
+	for _, name := range inDirectory {
+		name = path.Join(dir, name)
+		if info, err := fs.Stat(fsys, name); err == nil && info.Mode().IsRegular() {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%w: the directory has no %s", ErrFormat, strings.Join(inDirectory, ", no "))
+}
+
+// isIndex tells a shard index by its first bytes: JSON text, unlike the first
+// eight bytes of any checkpoint, holds no control characters.
+func isIndex(head []byte) bool {
+	text := bytes.TrimLeft(head, " \t\r\n")
+	return len(text) > 0 && text[0] == '{' && !slices.ContainsFunc(head, func(b byte) bool {
+		return b < ' ' && b != '\t' && b != '\r' && b != '\n'
+	})
+}
+
+// addShards adds the tensors of all files that an index names. Index and files
+// must agree on every tensor.
+// Source: huggingface/transformers save_pretrained (weight_map).
+func (f *File) addShards(fsys fs.FS, name string, src source) error {
+	index := f.path
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("weights: %s: %w: %w", index, ErrFormat, fmt.Errorf(format, args...))
+	}
+	if src.size() > maxIndex {
+		return bad("index of %d bytes", src.size())
+	}
+	data, err := readAll(src, 0, int(src.size()))
+	if err != nil {
+		return fmt.Errorf("weights: %s: %w", index, err)
+	}
+	shardOf := map[string]string{}
+	err = eachKey(json.NewDecoder(bytes.NewReader(data)), func(d *json.Decoder, key string) error {
+		if key != "weight_map" {
+			var skip json.RawMessage
+			return d.Decode(&skip)
+		}
+		return eachKey(d, func(d *json.Decoder, tensor string) error {
+			var shard string
+			err := d.Decode(&shard)
+			if err == nil && len(shardOf) == maxTensors {
+				err = fmt.Errorf("more than %d tensors", maxTensors)
+			}
+			shardOf[tensor] = shard
+			return err
+		})
+	})
+	if err != nil {
+		return bad("index of shards: %w", err)
+	}
+	if len(shardOf) == 0 {
+		return bad("neither a checkpoint nor an index of shards")
+	}
+	var shards []string
+	for _, shard := range shardOf {
+		shards = append(shards, shard)
+	}
+	slices.Sort(shards)
+	for _, shard := range slices.Compact(shards) {
+		// A path that leaves the directory is nobody's shard.
+		if !fs.ValidPath(shard) || shard == "." || strings.ContainsAny(shard, `\:`) {
+			return bad("shard %q", shard)
+		}
+		shown := filepath.Join(filepath.Dir(index), filepath.FromSlash(shard))
+		src, err := f.open(fsys, path.Join(path.Dir(name), shard), shown)
+		if err != nil {
+			return err
+		}
+		if err := f.addFile(shown, src); err != nil {
+			return err
+		}
+		for name, t := range f.tensors {
+			if t.path == shown && shardOf[name] != shard {
+				return bad("%s holds %s, which the index places in %q", shard, name, shardOf[name])
+			}
+		}
+	}
+	for name, shard := range shardOf {
+		if f.tensors[name] == nil {
+			return fmt.Errorf("weights: %s: %w: %s, which the index places in %s", index, ErrMissing, name, shard)
+		}
+	}
+	return nil
+}
+
+// readConfigs reads the configuration files beside the weights.
+func (f *File) readConfigs(fsys fs.FS, dir string) (err error) {
+	read := func(names ...string) []byte {
+		for _, name := range names {
+			data, e := readFile(fsys, path.Join(dir, name))
+			if e == nil {
+				return data
+			}
+			if !errors.Is(e, fs.ErrNotExist) && err == nil {
+				err = fmt.Errorf("weights: %s: %w", filepath.Join(filepath.Dir(f.path), name), e)
+			}
+		}
+		return nil
+	}
+	names := []string{"config.json", "open_clip_config.json"}
+	if slices.ContainsFunc(f.Names(), func(name string) bool { return strings.HasPrefix(name, "visual.") }) {
+		slices.Reverse(names)
+	}
+	f.config = read(names...)
+	f.preprocessor = read("preprocessor_config.json")
+	return err
+}
+
+// readFile reads a small file.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fs.ErrNotExist)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err == nil && len(data) > maxConfig {
+		err = fmt.Errorf("%w: configuration of more than %d bytes", ErrFormat, maxConfig)
+	}
+	return data, err
+}
