@@ -1,0 +1,83 @@
+package sam
+
+import (
+	"image"
+
+	"github.com/clipsurgery/clipsurgery/simd"
+)
+
+// Prompt says what to cut out: points, a box, both, or nothing at all, and
+// optionally a mask to start from. The zero Prompt is valid.
+type Prompt struct {
+	Points []Point
+	Box    *Box
+	Mask   *LowRes // logits of an earlier result, or those of [Embedding.MaskPrompt]
+	Single bool    // one mask instead of three guesses, for prompts that are not ambiguous
+}
+
+// Point is a click, in pixels of the original picture. It may lie outside the
+// picture, as in the reference; coordinates that are not finite are
+// [ErrPrompt].
+type Point struct {
+	X, Y  float32
+	Label Label
+}
+
+// Label tells what a point lies on, numbered as in the checkpoints.
+type Label int8
+
+const (
+	Background Label = 0 // beside the object
+	Foreground Label = 1 // on the object
+)
+
+// Box is two corners in pixels of the original picture, X0 <= X1 and
+// Y0 <= Y1.
+type Box struct{ X0, Y0, X1, Y1 float32 }
+
+// LowRes is a mask as the decoder predicts it: Height × Width logits,
+// row-major, that cover the padded square of the model's input; 256 × 256 for
+// the published models.
+type LowRes struct {
+	Width, Height int
+	Data          []float32
+}
+
+// Clicks is the prompt of points on an object and beside it, as text turned to
+// points has them.
+func Clicks(foreground, background []image.Point) Prompt {
+	p := Prompt{Points: make([]Point, 0, len(foreground)+len(background))}
+	for _, q := range foreground {
+		p.Points = append(p.Points, Point{float32(q.X), float32(q.Y), Foreground})
+	}
+	for _, q := range background {
+		p.Points = append(p.Points, Point{float32(q.X), float32(q.Y), Background})
+	}
+	return p
+}
+
+// Result is what the model predicts for one prompt: one mask or three, in the
+// model's order, which is not the order of their quality.
+type Result struct {
+	Masks  []Mask   // at the size of the picture, each with its predicted IoU
+	LowRes []LowRes // the same as logits; one may be the Mask of another prompt
+
+	up *upsampler
+}
+
+// Best returns the mask with the highest predicted IoU, the first of equals.
+func (r Result) Best() Mask {
+	var best Mask
+	for i, m := range r.Masks {
+		if i == 0 || m.IoU > best.IoU {
+			best = m
+		}
+	}
+	return best
+}
+
+// Logits returns mask i before its threshold of 0: a logit per pixel of the
+// picture, row by row.
+func (r Result) Logits(i int) []float32 {
+	return r.up.logits(simd.Best(), r.LowRes[i].Data)
+}
