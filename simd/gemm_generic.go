@@ -7,17 +7,13 @@ import (
 )
 
 func gemmGeneric(t *Team, dst, a blas32.General, b *Packed, e Epilogue) {
-	alpha := e.Alpha
-	if alpha == 0 {
-		alpha = 1
-	}
 	const block = 8
 	t.Do((dst.Rows+block-1)/block, func(_, blk int) {
 		lo, hi := blk*block, min((blk+1)*block, dst.Rows)
 		for j := range b.n {
-			w := b.rows[j*b.k : (j+1)*b.k]
+			w := b.data[j*b.k : (j+1)*b.k]
 			for i := lo; i < hi; i++ {
-				v := alpha * dot(a.Data[i*a.Stride:i*a.Stride+b.k], w)
+				v := e.Alpha * dot(a.Data[i*a.Stride:i*a.Stride+b.k], w)
 				if e.Bias != nil {
 					v += e.Bias[j]
 				}

@@ -47,13 +47,10 @@ func All() []Kernel {
 	return all
 }
 
-// Variable names the environment variable that chooses what Best returns.
-const Variable = "CLIPSURGERY_KERNEL"
-
 // Best returns the fastest kernel of this machine, or the one that the
 // environment variable CLIPSURGERY_KERNEL names where this machine has it.
 func Best() Kernel {
-	if k, err := Select(os.Getenv(Variable)); err == nil {
+	if k, err := Select(os.Getenv("CLIPSURGERY_KERNEL")); err == nil {
 		return k
 	}
 	all := All()
@@ -71,8 +68,19 @@ func Select(name string) (Kernel, error) {
 	return Kernel{}, fmt.Errorf("simd: no kernel %q here; this machine has %v", name, All())
 }
 
-// tile is the matrix product of a kernel.
-type tile struct{}
+// tile is the matrix product of a kernel on a part of the destination that
+// registers hold. A nil run is plain Go.
+type tile struct {
+	rows  int // largest number of rows
+	lanes int // a panel of b has twice as many columns, the last one this many if they suffice
+	depth int // longest walk over k before the sums are written back
+	run   tileFunc
+}
+
+// tileFunc stores max(alpha·a·b + bias + in, floor) in c: a is rows×k, b a
+// panel, c rows×cols. in and bias may be nil. Leading dimensions are in floats.
+type tileFunc func(rows, cols, k int, a *float32, lda int, b, c *float32, ldc int,
+	in *float32, ldin int, bias *float32, alpha, floor float32)
 
 // vectors are the vector kernels of a kernel.
 type vectors struct{}

@@ -9,10 +9,12 @@ import "github.com/klauspost/cpuid/v2"
 
 var avx2 = impl{
 	name: "avx2",
+	gemm: tile{rows: 6, lanes: 8, depth: 768, run: gemmAVX2},
 }
 
 var avx512 = impl{
 	name: "avx512",
+	gemm: tile{rows: 14, lanes: 16, depth: 768, run: gemmAVX512},
 }
 
 // machine returns the tables that this machine can run, slowest first.

@@ -1,0 +1,152 @@
+package simd
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+const eps = 1.0 / (1 << 24) // half the distance from 1 to the next float32
+
+// guarded is a random matrix in a larger array whose other values no kernel
+// may touch.
+type guarded struct {
+	blas32.General
+	all  []float32
+	copy []float32
+}
+
+const guard = 1e30
+
+func newGuarded(r *rand.Rand, rows, cols, stride int) *guarded {
+	const margin = 19 // odd, so that rows start at every alignment
+	g := &guarded{all: make([]float32, margin+rows*stride+margin)}
+	for i := range g.all {
+		g.all[i] = guard
+	}
+	g.General = blas32.General{Rows: rows, Cols: cols, Stride: stride, Data: g.all[margin : margin+rows*stride]}
+	for i := range rows {
+		for j := range cols {
+			g.Data[i*stride+j] = r.Float32()*2 - 1
+		}
+	}
+	g.copy = append([]float32(nil), g.all...)
+	return g
+}
+
+func (g *guarded) unchanged(t *testing.T, what string) {
+	t.Helper()
+	require.Equal(t, g.copy, g.all, "%s was written to", what)
+}
+
+// guarded fails if anything outside the matrix changed.
+func (g *guarded) checkGuards(t *testing.T) {
+	t.Helper()
+	const margin = 19
+	for i, v := range g.all {
+		at := i - margin
+		inside := at >= 0 && at < g.Rows*g.Stride && at%g.Stride < g.Cols
+		if !inside && v != guard {
+			t.Fatalf("value %d outside the destination became %v", at, v)
+		}
+	}
+}
+
+// checkProduct compares dst with e(a·bᵀ) in float64.
+func checkProduct(t *testing.T, dst *guarded, before blas32.General, a, b blas32.General, e Epilogue) {
+	t.Helper()
+	dst.checkGuards(t)
+	alpha := float64(e.Alpha)
+	if alpha == 0 {
+		alpha = 1
+	}
+	for i := range dst.Rows {
+		for j := range dst.Cols {
+			var sum, mag float64
+			for p := range a.Cols {
+				v := float64(a.Data[i*a.Stride+p]) * float64(b.Data[j*b.Stride+p])
+				sum += v
+				mag += math.Abs(v)
+			}
+			sum *= alpha
+			mag *= math.Abs(alpha) * float64(max(a.Cols, 1))
+			if e.Bias != nil {
+				sum += float64(e.Bias[j])
+				mag += math.Abs(sum)
+			}
+			switch e.Act {
+			case QuickGELU:
+				sum = sum / (1 + math.Exp(-1.702*sum))
+			case GELU:
+				sum = 0.5 * sum * (1 + math.Erf(sum/math.Sqrt2))
+			case ReLU:
+				sum = max(sum, 0)
+			}
+			if e.Residual.Data != nil {
+				sum += float64(before.Data[i*before.Stride+j])
+				mag += math.Abs(sum)
+			}
+			bound := 2 * eps * (1.2*mag + 4*math.Abs(sum)) // activations have slopes up to 1.13
+			got := float64(dst.Data[i*dst.Stride+j])
+			if !(math.Abs(got-sum) <= bound) {
+				t.Fatalf("entry %d, %d: got %v, want %v ± %.3g", i, j, got, sum, bound)
+			}
+		}
+	}
+}
+
+func TestMatMul(t *testing.T) {
+	sizes := func(tile int) []int { return []int{1, 2, 3, 5, tile - 1, tile, tile + 1, 2*tile + 1} }
+	for _, k := range All() {
+		t.Run(k.Name(), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(3, 4))
+			for _, m := range append(sizes(6), sizes(14)...) {
+				for _, n := range append(sizes(8), 15, 16, 17, 24, 31, 32, 33, 48, 49, 63, 64, 65) {
+					depth := []int{1, 3, 4, 7, 8, 33}[r.IntN(6)]
+					if r.IntN(40) == 0 {
+						depth = 767 + r.IntN(3)
+					}
+					team := NewTeam(1 + r.IntN(2))
+					a, b := newGuarded(r, m, depth, depth+r.IntN(3)), newGuarded(r, n, depth, depth+r.IntN(3))
+					dst := newGuarded(r, m, n, n+r.IntN(3))
+					e := Epilogue{Act: Activation(r.IntN(4))}
+					if r.IntN(2) == 0 {
+						e.Alpha = 1.5
+					}
+					if r.IntN(2) == 0 {
+						e.Bias = newGuarded(r, 1, n, n).Data
+					}
+					before := blas32.General{Rows: m, Cols: n, Stride: dst.Stride, Data: append([]float32(nil), dst.Data...)}
+					switch r.IntN(4) {
+					case 0:
+						e.Residual = dst.General
+					case 1:
+						e.Residual = newGuarded(r, m, n, n+1).General
+						before = e.Residual
+					}
+					name := fmt.Sprintf("%d×%d×%d %+v", m, depth, n, e.Act)
+					packed := Pack(k, b.General)
+					if r.IntN(2) == 0 {
+						bt := newGuarded(r, depth, n, n+r.IntN(3))
+						for i := range depth {
+							for j := range n {
+								bt.Data[i*bt.Stride+j] = b.Data[j*b.Stride+i]
+							}
+						}
+						packed = PackTransposed(k, bt.General)
+					}
+					k.MatMul(team, dst.General, a.General, packed, e)
+					team.Close()
+					t.Log(name)
+					checkProduct(t, dst, before, a.General, b.General, e)
+					a.unchanged(t, "a")
+					b.unchanged(t, "b")
+				}
+			}
+		})
+	}
+}
