@@ -1,0 +1,422 @@
+package sam
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"iter"
+	"math"
+	"strconv"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/internal/pix"
+)
+
+// ErrOption reports an option of everything mode that means nothing.
+var ErrOption = errors.New("option")
+
+// EverythingOption changes what [Model.Everything] asks and what it keeps.
+type EverythingOption interface{ everything(*everythingOptions) }
+
+type everythingOptions struct {
+	perSide, perBatch       int
+	minIoU, minStability    float32
+	offset                  float32
+	boxNMS, cropNMS         float64
+	layers, downscale, area int
+	overlap                 float64
+	grids                   [][][2]float64
+	progress                func(done, total int)
+}
+
+type everythingOption func(*everythingOptions)
+
+func (f everythingOption) everything(o *everythingOptions) { f(o) }
+
+func (p ProgressOption) everything(o *everythingOptions) { o.progress = p }
+
+// PointsPerSide asks with n × n points, evenly spread over the picture; 32 by
+// default.
+func PointsPerSide(n int) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.perSide = n })
+}
+
+// PointsPerBatch bounds how many points pass the decoder together, 64 by
+// default; the model takes fewer where more would not be faster.
+func PointsPerBatch(n int) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.perBatch = n })
+}
+
+// MinIoU keeps masks whose predicted IoU is above x; 0.88 by default, and all
+// of them, if x is not above 0.
+func MinIoU(x float32) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.minIoU = x })
+}
+
+// MinStability keeps masks whose [Mask.Stability] is x or more; 0.95 by
+// default, and all of them, if x is not above 0.
+func MinStability(x float32) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.minStability = x })
+}
+
+// StabilityOffset is how far the threshold is moved up and down to see how
+// stable a mask is, as a difference of logits; 1 by default.
+func StabilityOffset(x float32) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.offset = x })
+}
+
+// BoxNMS drops masks of one crop whose bounding box has an IoU above x with
+// that of a better one; 0.7 by default.
+func BoxNMS(x float32) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.boxNMS = decimal(x) })
+}
+
+// CropLayers also asks in parts of the picture, each encoded by itself: in
+// layer i, up to n, there are 2ⁱ × 2ⁱ of them. 0 by default.
+func CropLayers(n int) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.layers = n })
+}
+
+// CropNMS is as [BoxNMS] for masks of different crops, of which the smaller
+// crop's is the better; 0.7 by default.
+func CropNMS(x float32) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.cropNMS = decimal(x) })
+}
+
+// CropOverlap is by how much of the picture's shorter side the crops of the
+// first layer overlap, half as much in every further one; 512/1500 by default.
+func CropOverlap(x float32) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.overlap = decimal(x) })
+}
+
+// CropPointsDownscale divides the number of points per side by n from layer to
+// layer; 1 by default.
+func CropPointsDownscale(n int) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.downscale = n })
+}
+
+// MinRegionArea removes holes and islands of fewer than n pixels from the
+// masks, then once more masks that are nearly the same; not by default.
+func MinRegionArea(n int) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.area = n })
+}
+
+// PointGrids asks with the given points instead of an even grid: one list for
+// the picture and one for each layer of crops, of x and y as fractions of its
+// width and height.
+func PointGrids(grids ...[][2]float64) EverythingOption {
+	return everythingOption(func(o *everythingOptions) { o.grids = grids })
+}
+
+// decimal is the number that the caller wrote: the reference computes with
+// thresholds and overlaps in float64.
+func decimal(x float32) float64 {
+	d, err := strconv.ParseFloat(strconv.FormatFloat(float64(x), 'g', -1, 32), 64)
+	if err != nil {
+		return float64(x)
+	}
+	return d
+}
+
+// Limits that keep a number of points or crops from being a mistake.
+const (
+	maxPointsPerSide = 1 << 12
+	maxCropLayers    = 6
+)
+
+func everythingOptionsOf(opts []EverythingOption) (everythingOptions, error) {
+	o := everythingOptions{
+		perSide: 32, perBatch: 64,
+		minIoU: 0.88, minStability: 0.95, offset: 1,
+		boxNMS: 0.7, cropNMS: 0.7,
+		downscale: 1, overlap: 512. / 1500,
+	}
+	for _, opt := range opts {
+		opt.everything(&o)
+	}
+	bad := func(format string, a ...any) (everythingOptions, error) {
+		return o, fmt.Errorf("sam: %w: %s", ErrOption, fmt.Sprintf(format, a...))
+	}
+	switch {
+	case o.perBatch < 1:
+		return bad("PointsPerBatch(%d)", o.perBatch)
+	case o.layers < 0 || o.layers > maxCropLayers:
+		return bad("CropLayers(%d), want 0 to %d", o.layers, maxCropLayers)
+	case o.downscale < 1:
+		return bad("CropPointsDownscale(%d)", o.downscale)
+	case !(o.overlap >= 0 && o.overlap < 1):
+		return bad("CropOverlap(%v), want 0 to 1", o.overlap)
+	case !finite(o.offset) || o.minIoU != o.minIoU || o.minStability != o.minStability || o.boxNMS != o.boxNMS || o.cropNMS != o.cropNMS:
+		return bad("a threshold is not a number")
+	}
+	if len(o.grids) == 0 {
+		if o.perSide < 1 || o.perSide > maxPointsPerSide {
+			return bad("PointsPerSide(%d), want 1 to %d", o.perSide, maxPointsPerSide)
+		}
+		o.grids = pointGrids(o.perSide, o.layers, o.downscale)
+	}
+	if len(o.grids) <= o.layers {
+		return bad("PointGrids of %d layers, want %d", len(o.grids), o.layers+1)
+	}
+	for i, grid := range o.grids {
+		for _, p := range grid {
+			if s := p[0] + p[1]; math.IsNaN(s) || math.IsInf(s, 0) {
+				return bad("PointGrids has (%v, %v) in layer %d", p[0], p[1], i)
+			}
+		}
+	}
+	return o, nil
+}
+
+// Everything cuts a picture into all the masks that the model finds: it clicks
+// on every point of a grid and keeps what is good, stable, and not yet there
+// (segment_anything/automatic_mask_generator.py). Masks come best first. It
+// holds the logits of one batch; what may become a mask is held as run
+// lengths.
+//
+// An option that means nothing is [ErrOption]; further errors are those of
+// [Model.Encode]. Without a mask that is good enough there is none, and no
+// error.
+func (m *Model) Everything(ctx context.Context, img image.Image, opts ...EverythingOption) ([]Mask, error) {
+	o, err := everythingOptionsOf(opts)
+	if err != nil {
+		return nil, err
+	}
+	size := img.Bounds().Size()
+	if err := checkSize(size); err != nil {
+		return nil, fmt.Errorf("sam: %w", err)
+	}
+	g := m.generator(o, size)
+	g.total += len(g.crops) * (m.encoder.steps() + 1)
+	parts := func(image.Rectangle) image.Image { return img }
+	if len(g.crops) > 1 {
+		rgb, err := pix.FromImage(img)
+		if err != nil {
+			return nil, fmt.Errorf("sam: %w: %w", ErrSize, err)
+		}
+		parts = rgb.Image().SubImage
+	}
+	var found []candidate
+	for _, c := range g.crops {
+		before := g.done
+		e, err := m.Encode(ctx, parts(c.box), WithProgress(func(done, _ int) { g.step(before + done - g.done) }))
+		if err != nil {
+			return nil, err
+		}
+		more, err := g.ask(ctx, e, c)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+	}
+	return g.finish(found), nil
+}
+
+// EverythingSeq is [Model.Everything] as an iterator. It computes when it is
+// ranged over, and yields the masks after non-maximum suppression, or an error
+// alone.
+func (m *Model) EverythingSeq(ctx context.Context, img image.Image, opts ...EverythingOption) iter.Seq2[Mask, error] {
+	return func(yield func(Mask, error) bool) {
+		masks, err := m.Everything(ctx, img, opts...)
+		if err != nil {
+			yield(Mask{}, err)
+			return
+		}
+		for _, mask := range masks {
+			if !yield(mask, nil) {
+				return
+			}
+		}
+	}
+}
+
+// EverythingFrom is [Model.Everything] on a picture that is encoded already.
+// [CropLayers] is [ErrOption], since crops need the picture itself.
+func (m *Model) EverythingFrom(ctx context.Context, e *Embedding, opts ...EverythingOption) ([]Mask, error) {
+	o, err := everythingOptionsOf(opts)
+	if err != nil {
+		return nil, err
+	}
+	if o.layers > 0 {
+		return nil, fmt.Errorf("sam: %w: CropLayers(%d) of an embedding", ErrOption, o.layers)
+	}
+	g := m.generator(o, e.original)
+	found, err := g.ask(ctx, e, g.crops[0])
+	if err != nil {
+		return nil, err
+	}
+	return g.finish(found), nil
+}
+
+// generator is one call of everything mode.
+type generator struct {
+	everythingOptions
+	model       *Model
+	size        image.Point // of the picture
+	crops       []crop
+	done, total int
+}
+
+func (m *Model) generator(o everythingOptions, size image.Point) *generator {
+	g := &generator{everythingOptions: o, model: m, size: size, crops: cropsOf(size, o.layers, o.overlap)}
+	for _, c := range g.crops {
+		g.total += len(o.grids[c.layer])
+	}
+	return g
+}
+
+// step reports n more prompts, or parts of the encoder.
+func (g *generator) step(n int) {
+	if g.done += n; g.progress != nil && n > 0 {
+		g.progress(g.done, g.total)
+	}
+}
+
+// candidate is a mask of one crop that may be kept.
+type candidate struct {
+	Mask     // of the crop, until it is chosen; then of the picture
+	box  Box // of pixels, the last included, in the same frame as the mask
+}
+
+// ask clicks on the points of a crop and returns the masks that are good
+// enough and unlike each other.
+func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate, error) {
+	team, err := g.model.workers.Team(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer team.Close()
+	x := nn.Exec{Kernel: g.model.kernel, Team: team}
+	up := e.upsampler()
+	scratch := make([]*thresholder, team.Size())
+
+	var found []candidate
+	for points := g.grids[c.layer]; len(points) > 0; {
+		n := min(g.perBatch, len(points))
+		prompts := make([]Prompt, n)
+		for i, p := range points[:n] {
+			at := Point{float32(p[0] * float64(e.original.X)), float32(p[1] * float64(e.original.Y)), Foreground}
+			prompts[i].Points = []Point{at}
+		}
+		points = points[n:]
+		err := g.model.predictLowRes(ctx, x, e, prompts, func(batch []lowResult) error {
+			per := len(batch[0].iou)
+			made := make([]*candidate, len(batch)*per)
+			team.Do(len(made), func(worker, i int) {
+				low, j := batch[i/per], i%per
+				if g.minIoU > 0 && !(low.iou[j] > g.minIoU) {
+					return
+				}
+				if scratch[worker] == nil {
+					scratch[worker] = newThresholder(up, x.Kernel, make([]float32, up.scratch()))
+				}
+				made[i] = g.candidate(scratch[worker], c, low.mask(j))
+				if made[i] != nil {
+					made[i].IoU, made[i].Point = low.iou[j], prompts[low.prompt].Points[0]
+				}
+			})
+			for _, m := range made {
+				if m != nil {
+					found = append(found, *m)
+				}
+			}
+			g.step(len(batch))
+			return ctx.Err()
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+
+	scores := make([]float32, len(found))
+	for i := range found {
+		scores[i] = found[i].IoU
+	}
+	found = distinct(found, scores, g.boxNMS)
+	for i := range found {
+		f := &found[i]
+		f.Mask = f.uncrop(c.box, g.size)
+		f.Crop = c.box
+		f.Point.X += float32(c.box.Min.X)
+		f.Point.Y += float32(c.box.Min.Y)
+		f.box = f.box.add(c.box.Min)
+	}
+	return found, nil
+}
+
+// candidate is the mask of logits, or nil, if it is not stable or cut by the
+// edge of its crop.
+func (g *generator) candidate(t *thresholder, c crop, logits []float32) *candidate {
+	stability := t.scan(logits, 0, g.offset).stability()
+	if g.minStability > 0 && !(stability >= g.minStability) {
+		return nil
+	}
+	m := candidate{Mask: t.mask()}
+	m.Stability = stability
+	m.box = boxOf(m.Mask)
+	if c.cut(m.box, g.size) {
+		return nil
+	}
+	return &m
+}
+
+// finish makes masks of the candidates of all crops.
+func (g *generator) finish(found []candidate) []Mask {
+	if len(g.crops) > 1 {
+		scores := make([]float32, len(found))
+		for i, f := range found {
+			scores[i] = 1 / float32(f.Crop.Dx()*f.Crop.Dy())
+		}
+		found = distinct(found, scores, g.cropNMS)
+	}
+	if g.area > 0 {
+		found = g.clean(found)
+	}
+	masks := make([]Mask, len(found))
+	for i, f := range found {
+		masks[i] = f.Mask
+	}
+	return masks
+}
+
+// clean removes small holes and islands, then candidates that have become
+// like others, of which those that needed no cleaning are better.
+func (g *generator) clean(found []candidate) []candidate {
+	scores := make([]float32, len(found))
+	for i := range found {
+		f := &found[i]
+		var filled, dropped bool
+		f.Mask, filled = f.fillHoles(g.area)
+		f.Mask, dropped = f.dropIslands(g.area)
+		if !filled && !dropped {
+			scores[i] = 1
+		}
+		f.box = boxOf(f.Mask)
+	}
+	return distinct(found, scores, max(g.boxNMS, g.cropNMS))
+}
+
+// distinct suppresses candidates whose box is much like that of another with
+// a higher score.
+func distinct(found []candidate, scores []float32, threshold float64) []candidate {
+	boxes := make([]Box, len(found))
+	for i := range found {
+		boxes[i] = found[i].box
+	}
+	kept := make([]candidate, 0, len(found))
+	for _, i := range suppress(boxes, scores, threshold) {
+		kept = append(kept, found[i])
+	}
+	return kept
+}
+
+// boxOf is the corners of a mask's bounds in pixels, the last included; zeros
+// for an empty mask (segment_anything/utils/amg.py, batched_mask_to_box).
+func boxOf(m Mask) Box {
+	b := m.Bounds()
+	if b.Empty() {
+		return Box{}
+	}
+	return Box{float32(b.Min.X), float32(b.Min.Y), float32(b.Max.X - 1), float32(b.Max.Y - 1)}
+}

@@ -1,0 +1,218 @@
+package sam
+
+import (
+	"bytes"
+	"encoding/json"
+	"image"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// randomAlpha is a picture of random rectangles, or of noise, whose corner is
+// somewhere.
+func randomAlpha(r *rand.Rand, size image.Point) *image.Alpha {
+	a := image.NewAlpha(image.Rectangle{Max: size}.Add(image.Pt(r.IntN(9)-4, r.IntN(9)-4)))
+	if r.IntN(3) == 0 {
+		for i := range a.Pix {
+			a.Pix[i] = uint8(r.UintN(256))
+		}
+		return a
+	}
+	for range r.IntN(5) {
+		box := image.Rect(r.IntN(size.X+1), r.IntN(size.Y+1), r.IntN(size.X+1), r.IntN(size.Y+1)).Add(a.Rect.Min)
+		v := uint8(r.UintN(256))
+		for y := box.Min.Y; y < box.Max.Y; y++ {
+			for x := box.Min.X; x < box.Max.X; x++ {
+				a.Pix[a.PixOffset(x, y)] = v
+			}
+		}
+	}
+	return a
+}
+
+// manyMasks calls f with masks of many sizes and the pixels that they have,
+// row by row.
+func manyMasks(f func(m Mask, pixels []bool, r *rand.Rand)) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, size := range []image.Point{{1, 1}, {1, 7}, {9, 1}, {63, 5}, {64, 6}, {65, 31}, {130, 40}, {40, 130}} {
+		for range 20 {
+			a := randomAlpha(r, size)
+			pixels := make([]bool, len(a.Pix))
+			for i, v := range a.Pix {
+				pixels[i] = v >= 128
+			}
+			f(MaskOf(a), pixels, r)
+		}
+	}
+}
+
+func pixelsOf(m Mask) []bool {
+	a := m.Alpha()
+	pixels := make([]bool, len(a.Pix))
+	for i, v := range a.Pix {
+		pixels[i] = v == 255
+	}
+	return pixels
+}
+
+func TestMask(t *testing.T) {
+	manyMasks(func(m Mask, pixels []bool, _ *rand.Rand) {
+		require.Equal(t, pixels, pixelsOf(m))
+		require.Equal(t, m, MaskOf(m.Alpha()))
+		area, bounds := 0, image.Rectangle{}
+		for i, in := range pixels {
+			if in {
+				area++
+				x, y := i%m.Size.X, i/m.Size.X
+				bounds = bounds.Union(image.Rect(x, y, x+1, y+1))
+			}
+		}
+		require.Equal(t, area, m.Area())
+		require.Equal(t, bounds, m.Bounds())
+
+		rest := m.complement()
+		require.Equal(t, m, rest.complement())
+		require.Equal(t, len(pixels)-area, rest.Area())
+		require.Equal(t, m.runs, runsOf(m.Size, m.segments))
+
+		parsed, err := ParseCOCO(m.Size, m.COCO())
+		require.NoError(t, err)
+		require.Equal(t, m, parsed)
+	})
+}
+
+func TestMaskSets(t *testing.T) {
+	var last Mask
+	manyMasks(func(m Mask, pixels []bool, r *rand.Rand) {
+		if last.Size != m.Size {
+			last = MaskOf(randomAlpha(r, m.Size))
+		}
+		other := pixelsOf(last)
+		both, either := make([]bool, len(pixels)), make([]bool, len(pixels))
+		nBoth, nEither := 0, 0
+		for i := range pixels {
+			both[i], either[i] = pixels[i] && other[i], pixels[i] || other[i]
+			nBoth += int(bit(both[i]))
+			nEither += int(bit(either[i]))
+		}
+		u, err := m.Union(last)
+		require.NoError(t, err)
+		require.Equal(t, either, pixelsOf(u))
+		require.Equal(t, nEither, u.Area())
+		n, err := m.Intersect(last)
+		require.NoError(t, err)
+		require.Equal(t, both, pixelsOf(n))
+		iou, err := IoU(m, last)
+		require.NoError(t, err)
+		if nEither == 0 {
+			nEither = 1
+		}
+		require.InDelta(t, float64(nBoth)/float64(nEither), iou, 1e-12)
+		last = m
+	})
+	_, err := IoU(Mask{Size: image.Pt(2, 3)}, Mask{Size: image.Pt(3, 2)})
+	require.ErrorIs(t, err, ErrSize)
+	_, err = Mask{}.Union(Mask{Size: image.Pt(3, 2)})
+	require.ErrorIs(t, err, ErrSize)
+	_, err = Mask{}.Intersect(Mask{Size: image.Pt(3, 2)})
+	require.ErrorIs(t, err, ErrSize)
+}
+
+// TestMaskEmpty: masks that nobody filled, and those of an empty picture.
+func TestMaskEmpty(t *testing.T) {
+	for _, size := range []image.Point{{}, {0, 5}, {5, 0}, {4, 3}} {
+		made, bare := MaskOf(image.NewAlpha(image.Rectangle{Max: size})), Mask{Size: size}
+		for _, m := range []Mask{made, bare} {
+			require.Zero(t, m.Area())
+			require.True(t, m.Bounds().Empty())
+			require.Empty(t, m.Polygons())
+			require.Equal(t, size, m.Alpha().Rect.Size())
+			require.Equal(t, made.COCO(), m.COCO())
+			require.Equal(t, size.X*size.Y, m.complement().Area())
+			u, err := m.Union(made.complement())
+			require.NoError(t, err)
+			require.Equal(t, size.X*size.Y, u.Area())
+			iou, err := IoU(m, made)
+			require.NoError(t, err)
+			require.Zero(t, iou)
+		}
+	}
+}
+
+func TestParseCOCOErrors(t *testing.T) {
+	size := image.Pt(4, 3)
+	whole := Mask{Size: size}.complement().COCO()
+	for name, counts := range map[string]string{
+		"nothing":     "",
+		"too few":     "4",
+		"too many":    "d0",
+		"character":   "4~",
+		"low":         "4 ",
+		"negative":    "O",
+		"unfinished":  "T",
+		"endless run": "oooooooooooooooooooooooo",
+		"and more":    whole + "1",
+		"not ASCII":   "é",
+	} {
+		_, err := ParseCOCO(size, counts)
+		require.ErrorIs(t, err, ErrRLE, name)
+	}
+	for _, size := range []image.Point{{}, {-1, -12}, {1 << 40, 1 << 40}} {
+		_, err := ParseCOCO(size, whole)
+		require.ErrorIs(t, err, ErrSize)
+	}
+	// Runs of nothing mean nothing.
+	m, err := ParseCOCO(size, "03020O")
+	require.NoError(t, err)
+	require.Equal(t, []uint32{0, 12}, m.runs)
+}
+
+func FuzzParseCOCO(f *testing.F) {
+	manyMasks(func(m Mask, _ []bool, r *rand.Rand) {
+		if r.IntN(8) == 0 {
+			f.Add(m.Size.X, m.Size.Y, m.COCO())
+		}
+	})
+	f.Add(1<<20, 1<<20, "0oooooo1")
+	f.Fuzz(func(t *testing.T, width, height int, counts string) {
+		m, err := ParseCOCO(image.Pt(width, height), counts)
+		if err != nil {
+			return
+		}
+		require.LessOrEqual(t, len(m.runs), len(counts))
+		sum := 0
+		for i, n := range m.runs {
+			require.True(t, n > 0 || i == 0)
+			sum += int(n)
+		}
+		require.Equal(t, width*height, sum)
+		again, err := ParseCOCO(m.Size, m.COCO())
+		require.NoError(t, err)
+		require.Equal(t, m, again)
+	})
+}
+
+func TestWriteCOCO(t *testing.T) {
+	a := image.NewAlpha(image.Rect(0, 0, 6, 4))
+	a.Pix[1*6+2], a.Pix[2*6+2], a.Pix[2*6+3] = 255, 255, 255
+	m := MaskOf(a)
+	m.IoU, m.Stability, m.Point, m.Crop = 0.5, float32(math.NaN()), Point{2, 1, Foreground}, a.Rect
+	var b bytes.Buffer
+	require.NoError(t, WriteCOCO(&b, "cat.png", []Mask{m}))
+	require.JSONEq(t, `{
+		"images": [{"id": 1, "file_name": "cat.png", "width": 6, "height": 4}],
+		"annotations": [{
+			"id": 1, "image_id": 1, "category_id": 1, "iscrowd": 0,
+			"segmentation": {"size": [4, 6], "counts": "923O6"}, "area": 3, "bbox": [2, 1, 2, 2],
+			"predicted_iou": 0.5, "stability_score": null, "point_coords": [[2, 1]], "crop_box": [0, 0, 6, 4]
+		}],
+		"categories": [{"id": 1, "name": "object"}]
+	}`, b.String())
+	require.ErrorIs(t, WriteCOCO(&b, "", []Mask{m, {}}), ErrSize)
+	b.Reset()
+	require.NoError(t, WriteCOCO(&b, "", nil))
+	require.True(t, json.Valid(b.Bytes()))
+}
