@@ -79,3 +79,14 @@ func stretch(values []float32) error {
 	}
 	return nil
 }
+
+// Peak returns the pixel of the largest value, the first one row by row.
+func (m *HeatMap) Peak() (x, y int) {
+	best := 0
+	for i, v := range m.Values {
+		if v > m.Values[best] {
+			best = i
+		}
+	}
+	return best % max(m.Width, 1), best / max(m.Width, 1)
+}

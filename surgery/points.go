@@ -32,7 +32,7 @@ func (s *Scores) Points(label int, threshold float32) (Clicks, error) {
 	if err != nil {
 		return Clicks{}, err
 	}
-	c, err := s.clicks(cells, threshold)
+	c, err := s.clicks(cells, threshold, halved)
 	if err != nil {
 		return Clicks{}, fmt.Errorf("surgery: points of label %d: %w", label, err)
 	}
@@ -54,7 +54,7 @@ func (s *Scores) CombinedPoints(threshold float32) (Clicks, error) {
 		if err != nil {
 			return Clicks{}, err
 		}
-		own, err := s.clicks(cells, threshold)
+		own, err := s.clicks(cells, threshold, halved)
 		if err != nil {
 			return Clicks{}, fmt.Errorf("surgery: points of label %d: %w", label, err)
 		}
@@ -69,7 +69,7 @@ func (s *Scores) CombinedPoints(threshold float32) (Clicks, error) {
 	for i := range mean {
 		mean[i] /= float32(s.Cols)
 	}
-	shared, err := s.clicks(mean, threshold)
+	shared, err := s.clicks(mean, threshold, halved)
 	if err != nil {
 		return Clicks{}, fmt.Errorf("surgery: points of the mean map: %w", err)
 	}
@@ -77,40 +77,43 @@ func (s *Scores) CombinedPoints(threshold float32) (Clicks, error) {
 	return all, nil
 }
 
-func (s *Scores) clicks(cells []float32, threshold float32) (Clicks, error) {
-	half := s.Grid.Div(2)
-	if half.X < 1 || half.Y < 1 {
-		return Clicks{}, fmt.Errorf("%w: %d×%d cannot be halved", ErrGrid, s.Grid.X, s.Grid.Y)
+// halved is by how much the grid shrinks before points are taken.
+const halved = 2
+
+func (s *Scores) clicks(cells []float32, threshold float32, shrink int) (Clicks, error) {
+	small := s.Grid.Div(shrink)
+	if small.X < 1 || small.Y < 1 {
+		return Clicks{}, fmt.Errorf("%w: %d×%d cannot be divided by %d", ErrGrid, s.Grid.X, s.Grid.Y, shrink)
 	}
 	region, err := s.region()
 	if err != nil {
 		return Clicks{}, err
 	}
-	small := make([]float32, half.X*half.Y)
-	pix.Bilinear(small, half, cells, s.Grid, 1)
-	if err := stretch(small); err != nil {
+	values := make([]float32, small.X*small.Y)
+	pix.Bilinear(values, small, cells, s.Grid, 1)
+	if err := stretch(values); err != nil {
 		return Clicks{}, err
 	}
 	n := 0
-	for _, v := range small {
+	for _, v := range values {
 		if v >= threshold {
 			n++
 		}
 	}
-	n = min(n, len(small)/2)
+	n = min(n, len(values)/2)
 	if n == 0 {
 		return Clicks{}, fmt.Errorf("%w %v", ErrThreshold, threshold)
 	}
-	order := make([]int, len(small))
+	order := make([]int, len(values))
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(small[a], small[b]) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
 
 	at := func(cell int) image.Point {
 		return image.Pt(
-			region.Min.X+centre(cell%half.X, half.X, region.Dx()),
-			region.Min.Y+centre(cell/half.X, half.Y, region.Dy()))
+			region.Min.X+centre(cell%small.X, small.X, region.Dx()),
+			region.Min.Y+centre(cell/small.X, small.Y, region.Dy()))
 	}
 	var c Clicks
 	for i := range n {
