@@ -79,28 +79,25 @@ func (m *merger) push(x uint64) {
 }
 
 func (m *merger) pop() uint64 {
-	q := m.queue
-	top, last := q[0], q[len(q)-1]
-	q = q[:len(q)-1]
+	end := len(m.queue) - 1
+	top, x := m.queue[0], m.queue[end]
+	q := m.queue[:end]
 	m.queue = q
-	if len(q) == 0 {
+	if end == 0 {
 		return top
 	}
 	i := 0
 	for {
 		child := 2*i + 1
-		if child >= len(q) {
-			break
-		}
-		if child+1 < len(q) && q[child+1] < q[child] {
+		if child+1 < end && q[child+1] < q[child] {
 			child++
 		}
-		if last <= q[child] {
+		if child >= end || x <= q[child] {
 			break
 		}
 		q[i] = q[child]
 		i = child
 	}
-	q[i] = last
+	q[i] = x
 	return top
 }

@@ -29,13 +29,11 @@ func Clean(text string) string {
 func repair(text string) string {
 	// ftfy replaces no entities from the first line with a '<' on, as this
 	// looks like HTML.
-	html := 0
-	if i := strings.IndexByte(text, '<'); i < 0 {
-		html = len(text)
-	} else {
-		html = strings.LastIndexByte(text[:i], '\n') + 1
+	plain, markup := text, ""
+	if i := strings.IndexByte(text, '<'); i >= 0 {
+		line := strings.LastIndexByte(text[:i], '\n') + 1
+		plain, markup = text[:line], text[line:]
 	}
-	plain, markup := text[:html], text[html:]
 	if strings.Contains(text, escape) {
 		plain, markup = removeEscapes(replaceEntities(plain)), removeEscapes(markup)
 	}
@@ -192,7 +190,7 @@ func appendFolded(text []byte, c rune) []byte {
 		return append(text, ' ')
 	}
 	if 0xFF01 <= c && c <= 0xFFEF {
-		return norm.NFKC.AppendString(text, string(c))
+		return append(text, norm.NFKC.String(string(c))...)
 	}
 	return utf8.AppendRune(text, c)
 }

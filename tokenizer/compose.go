@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"unicode/utf8"
@@ -10,7 +11,7 @@ import (
 
 // compose returns text in normalisation form C. norm.NFC alone would not do:
 // it breaks up more than 30 combining marks in a row (Stream-Safe Text), which
-// Python does not.
+// Python does not, and composes some pairs wrongly.
 //
 // Source: Unicode standard, section 3.11.
 func compose(text string) string {
@@ -82,12 +83,16 @@ func decompose(text string) []char {
 // composePair returns the primary composite of two characters, if there is
 // one.
 func composePair(a, b rune) (rune, bool) {
-	var buf [32]byte
-	two := utf8.AppendRune(utf8.AppendRune(buf[:0], a), b)
+	two := utf8.AppendRune(utf8.AppendRune(make([]byte, 0, 2*utf8.UTFMax), a), b)
 	if norm.NFC.Properties(two[utf8.RuneLen(a):]).BoundaryBefore() {
 		return 0, false
 	}
 	composed := norm.NFC.Bytes(two)
 	r, n := utf8.DecodeRune(composed)
-	return r, n == len(composed)
+	if n != len(composed) {
+		return 0, false
+	}
+	// As norm looks at 16 bits of each, it takes some pairs outside the basic
+	// plane for others. Those decompose differently.
+	return r, max(a, b, r) <= 0xFFFF || bytes.Equal(norm.NFD.Bytes(composed), norm.NFD.Bytes(two))
 }

@@ -52,42 +52,40 @@ func newVocabulary() *vocabulary {
 	var text strings.Builder
 	text.Grow(len(lines) + 4*numBytes*len(wordEnd))
 	n := 0
-	add := func(parts ...string) uint16 {
-		for _, p := range parts {
-			text.WriteString(p)
-		}
+	add := func() (token string, id uint16) { // what text has gained since the last time
 		v.offset[n+1] = text.Len()
-		id := uint16(n)
-		ids[text.String()[v.offset[n]:]] = id
+		token, id = text.String()[v.offset[n]:], uint16(n)
+		ids[token] = id
 		n++
-		return id
+		return token, id
 	}
 
-	alphabet, decode := byteAlphabet()
-	for i, b := range alphabet {
+	order, decode := byteAlphabet()
+	for i, b := range order {
 		v.byte[b] = uint16(i)
-		add(string([]byte{b}))
+		text.WriteByte(b)
+		add()
 	}
-	for _, b := range alphabet {
-		add(string([]byte{b}), wordEnd)
-	}
-
-	var buf []byte
-	part := func(s string) string {
-		start := len(buf)
-		for _, r := range s {
-			buf = append(buf, decode[r])
-		}
-		return string(buf[start:])
+	for _, b := range order {
+		text.WriteByte(b)
+		text.WriteString(wordEnd)
+		add()
 	}
 	for line := range strings.Lines(lines) {
-		buf = buf[:0]
-		a, b, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		left, right := part(a), part(b)
-		v.merge[pair(ids[left], ids[right])] = add(left, right)
+		left, right, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		for _, r := range left {
+			text.WriteByte(decode[r])
+		}
+		middle := text.Len() - v.offset[n]
+		for _, r := range right {
+			text.WriteByte(decode[r])
+		}
+		token, id := add()
+		v.merge[pair(ids[token[:middle]], ids[token[middle:]])] = id
 	}
 	for _, s := range specialTokens {
-		add(s)
+		text.WriteString(s)
+		add()
 	}
 	if n != VocabSize {
 		panic("tokenizer: embedded merges are damaged")
@@ -112,16 +110,16 @@ func readMerges() string {
 // that each character of the merge file stands for. Printable characters of
 // Latin-1 stand for themselves and come first; the other bytes are written as
 // U+0100 and up (openai/CLIP clip/simple_tokenizer.py:bytes_to_unicode).
-func byteAlphabet() (order []byte, decode map[rune]byte) {
-	decode = make(map[rune]byte, numBytes)
+func byteAlphabet() (order []byte, decode [2 * numBytes]byte) {
 	var rest []byte
 	for i := range numBytes {
-		if '!' <= i && i <= '~' || '¡' <= i && i <= '¬' || '®' <= i && i <= 'ÿ' {
-			decode[rune(i)] = byte(i)
-			order = append(order, byte(i))
+		b := byte(i)
+		if '!' <= b && b <= '~' || 0xA1 <= b && b <= 0xAC || 0xAE <= b {
+			decode[i] = b
+			order = append(order, b)
 		} else {
-			decode[rune(numBytes+len(rest))] = byte(i)
-			rest = append(rest, byte(i))
+			decode[numBytes+len(rest)] = b
+			rest = append(rest, b)
 		}
 	}
 	return append(order, rest...), decode
