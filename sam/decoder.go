@@ -1,0 +1,265 @@
+package sam
+
+import (
+	"strconv"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/simd"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// decoder turns an image embedding and prompt tokens into masks
+// (segment_anything/modeling/mask_decoder.py and transformer.py).
+//
+// Its image side has a row per grid cell and thousands of them, its token
+// side a handful of rows per prompt. Prompts with equally many tokens run
+// together; nothing on the image side that no prompt has touched yet is
+// computed more than once per picture.
+type decoder struct {
+	iouToken, maskTokens blas32.General // 1 and masks × width
+	layers               []twoWayLayer
+	final                tokensToImage
+	finalNorm            nn.LayerNorm
+	upscaling            upscaling
+	hyper                []perceptron // per mask
+	iou                  perceptron
+}
+
+// twoWayLayer is one layer of the two-way transformer.
+type twoWayLayer struct {
+	self     attention
+	norm1    nn.LayerNorm
+	toImage  tokensToImage
+	norm2    nn.LayerNorm
+	mlp      nn.MLP
+	norm3    nn.LayerNorm
+	toTokens imageToTokens
+	norm4    nn.LayerNorm
+}
+
+// perceptron is linear layers with ReLU between.
+type perceptron []nn.Linear
+
+const (
+	convNormEps   = 1e-6 // LayerNorm2d, everywhere in SAM
+	finalNormEps  = 1e-5 // PyTorch's default, in Hugging Face's decoder too
+	cellsPerChunk = 128  // cells that one job of the image side works on
+)
+
+func loadDecoder(l *loader, c *Config) *decoder {
+	const p = "mask_decoder."
+	w := c.PromptWidth
+	d := &decoder{
+		iouToken:   l.matrix(p+"iou_token.weight", 1, w),
+		maskTokens: l.matrix(p+"mask_tokens.weight", c.Masks, w),
+		layers:     make([]twoWayLayer, c.DecoderDepth),
+		final:      loadTokensToImage(l, p+"transformer.final_attn_token_to_image", c),
+		finalNorm:  l.norm(p+"transformer.norm_final_attn", w, finalNormEps),
+		upscaling:  loadUpscaling(l, p+"output_upscaling", w),
+		hyper:      make([]perceptron, c.Masks),
+		iou:        loadPerceptron(l, p+"iou_prediction_head", w, c.IoUHidden, c.Masks, c.IoUDepth),
+	}
+	for i := range d.hyper {
+		d.hyper[i] = loadPerceptron(l, p+"output_hypernetworks_mlps."+strconv.Itoa(i), w, w, w/8, 3)
+	}
+	for i := range d.layers {
+		q := p + "transformer.layers." + strconv.Itoa(i) + "."
+		self, _ := loadAttention(l, q+"self_attn", w, w, c.DecoderHeads)
+		d.layers[i] = twoWayLayer{
+			self:    self,
+			norm1:   l.norm(q+"norm1", w, c.DecoderEps),
+			toImage: loadTokensToImage(l, q+"cross_attn_token_to_image", c),
+			norm2:   l.norm(q+"norm2", w, c.DecoderEps),
+			mlp: nn.MLP{
+				In:  l.linear(q+"mlp.lin1", c.DecoderHidden, w),
+				Out: l.linear(q+"mlp.lin2", w, c.DecoderHidden),
+				Act: simd.ReLU,
+			},
+			norm3:    l.norm(q+"norm3", w, c.DecoderEps),
+			toTokens: loadImageToTokens(l, q+"cross_attn_image_to_token", c),
+			norm4:    l.norm(q+"norm4", w, c.DecoderEps),
+		}
+	}
+	return d
+}
+
+// outputTokens is the number of tokens that do not come from the prompt.
+func (d *decoder) outputTokens() int { return 1 + d.maskTokens.Rows }
+
+func loadPerceptron(l *loader, prefix string, in, hidden, out, depth int) perceptron {
+	p := make(perceptron, depth)
+	for i := range p {
+		rows, cols := hidden, hidden
+		if i == 0 {
+			cols = in
+		}
+		if i == depth-1 {
+			rows = out
+		}
+		p[i] = l.linear(prefix+".layers."+strconv.Itoa(i), rows, cols)
+	}
+	return p
+}
+
+// apply stores the perceptron of src in dst.
+func (p perceptron) apply(x nn.Exec, ws *nn.Workspace, dst, src blas32.General) {
+	mark := ws.Mark()
+	defer ws.Release(mark)
+	for i, l := range p {
+		if i == len(p)-1 {
+			l.Apply(x, dst, src, simd.Identity)
+			return
+		}
+		hidden := ws.Matrix(src.Rows, l.Weight.N())
+		l.Apply(x, hidden, src, simd.ReLU)
+		src = hidden
+	}
+}
+
+// imageSide is what the prompts on one picture share: the cells that enter
+// the transformer and what its first layer makes of them.
+type imageSide struct {
+	positions blas32.General // cells × width: the position encoding
+	cells     blas32.General // cells × width: features + dense prompt
+	keys      blas32.General // cells × inner, of the first tokens-to-image attention
+	values    blas32.General
+	queries   blas32.General // of the first image-to-tokens attention
+}
+
+// imageSide prepares a picture's features, with the dense prompt dense: one
+// row for all cells, or a row each. matrix allocates the result.
+func (d *decoder) imageSide(x nn.Exec, features, positions, dense blas32.General, matrix func(rows, cols int) blas32.General) *imageSide {
+	first := &d.layers[0]
+	n, inner := features.Rows, first.toImage.inner()
+	s := &imageSide{
+		positions: positions,
+		cells:     matrix(n, features.Cols),
+		keys:      matrix(n, inner), values: matrix(n, inner), queries: matrix(n, inner),
+	}
+	placed := matrix(n, features.Cols)
+	x.Team.Do(n, func(_, i int) {
+		x.Kernel.Add(row(s.cells, i), row(features, i), row(dense, i%dense.Rows))
+		x.Kernel.Add(row(placed, i), row(s.cells, i), row(positions, i))
+	})
+	first.toImage.k.Apply(x, s.keys, placed, simd.Identity)
+	first.toImage.v.Apply(x, s.values, s.cells, simd.Identity)
+	first.toTokens.q.Apply(x, s.queries, placed, simd.Identity)
+	return s
+}
+
+// promptBatch is the state of prompts that pass the transformer together.
+type promptBatch struct {
+	n, tokens int
+	initial   blas32.General // n·tokens × width: output tokens, then the prompt's
+	queries   blas32.General // n·tokens × width
+	sum       blas32.General // queries + initial, what attention sees of them
+	cells     blas32.General // n·cells × width
+	placed    blas32.General // cells + positions, likewise
+}
+
+// place brings sum up to date.
+func (p *promptBatch) place(x nn.Exec) {
+	x.Kernel.Add(p.sum.Data, p.queries.Data, p.initial.Data)
+}
+
+// A decoderObserver is called after every part of the transformer; an error
+// ends it.
+type decoderObserver func(s stage, layer int, p *promptBatch) error
+
+const (
+	stageSelf    stage = "self-attention" // queries, before the norm
+	stageToImage stage = "tokens to image"
+	stageLayer   stage = "layer"
+	stageFinal   stage = "final attention" // queries, after the norm
+)
+
+// transform runs the two-way transformer on n prompts, whose tokens are the
+// rows of initial. Queries and cells of the result are cut from ws.
+func (d *decoder) transform(x nn.Exec, ws *nn.Workspace, side *imageSide, initial blas32.General, n int, after decoderObserver) (*promptBatch, error) {
+	cells, width := side.cells.Rows, side.cells.Cols
+	p := &promptBatch{
+		n: n, tokens: initial.Rows / n,
+		initial: initial,
+		queries: ws.Matrix(initial.Rows, width),
+		sum:     ws.Matrix(initial.Rows, width),
+		cells:   ws.Matrix(n*cells, width),
+		placed:  ws.Matrix(n*cells, width),
+	}
+	copy(p.queries.Data, initial.Data)
+	for i := range d.layers {
+		l := &d.layers[i]
+		l.selfAttention(x, ws, p, i == 0)
+		if err := after(stageSelf, i, p); err != nil {
+			return nil, err
+		}
+		l.norm1.Apply(x, p.queries, p.queries)
+		p.place(x)
+		if i == 0 {
+			l.toImage.applyFirst(x, ws, p, side)
+		} else {
+			l.toImage.apply(x, ws, p)
+		}
+		if err := after(stageToImage, i, p); err != nil {
+			return nil, err
+		}
+		l.norm2.Apply(x, p.queries, p.queries)
+		mark := ws.Mark()
+		l.mlp.ApplyAdd(x, p.queries, p.queries, p.queries, ws.Matrix(p.queries.Rows, l.mlp.In.Weight.N()))
+		ws.Release(mark)
+		l.norm3.Apply(x, p.queries, p.queries)
+		p.place(x)
+		l.toTokens.apply(x, ws, p, side, l.norm4, i == 0)
+		if err := after(stageLayer, i, p); err != nil {
+			return nil, err
+		}
+	}
+	d.final.apply(x, ws, p)
+	d.finalNorm.Apply(x, p.queries, p.queries)
+	return p, after(stageFinal, len(d.layers), p)
+}
+
+// selfAttention lets the tokens of every prompt attend to each other. In the
+// first layer it sees no positions and replaces the tokens.
+func (l *twoWayLayer) selfAttention(x nn.Exec, ws *nn.Workspace, p *promptBatch, first bool) {
+	mark := ws.Mark()
+	defer ws.Release(mark)
+	a := &l.self
+	rows, inner := p.queries.Rows, a.inner()
+	q, k, v, out := ws.Matrix(rows, inner), ws.Matrix(rows, inner), ws.Matrix(rows, inner), ws.Matrix(rows, inner)
+	src := p.queries
+	if !first {
+		p.place(x)
+		src = p.sum
+	}
+	a.q.Apply(x, q, src, simd.Identity)
+	a.k.Apply(x, k, src, simd.Identity)
+	a.v.Apply(x, v, p.queries, simd.Identity)
+	a.attend(x, out, q, k, v, p.n)
+	if first {
+		a.out.Apply(x, p.queries, out, simd.Identity)
+	} else {
+		a.out.ApplyAdd(x, p.queries, out, p.queries)
+	}
+}
+
+// masks predicts the masks lo ≤ i < hi of every prompt that passed the
+// transformer: their logits, a row per prompt, and the quality of all masks.
+func (d *decoder) masks(x nn.Exec, ws *nn.Workspace, p *promptBatch, grid, lo, hi int) (logits, iou blas32.General) {
+	width := p.queries.Cols
+	logits = ws.Matrix(p.n, (hi-lo)*16*grid*grid)
+	iou = ws.Matrix(p.n, len(d.hyper))
+	mark := ws.Mark()
+	defer ws.Release(mark)
+	// The queries of one output token, a row per prompt.
+	token := func(i int) blas32.General {
+		return nn.Cols(nn.Matrix(p.queries.Data, p.n, p.tokens*width), i*width, width)
+	}
+	d.iou.apply(x, ws, iou, token(0))
+	eighth := width / 8
+	hyper := ws.Matrix(p.n, (hi-lo)*eighth)
+	for i := lo; i < hi; i++ {
+		d.hyper[i].apply(x, ws, nn.Cols(hyper, (i-lo)*eighth, eighth), token(1+i))
+	}
+	d.upscaling.masks(x, ws, logits.Data, p.cells, p.n, grid, nn.Matrix(hyper.Data, p.n*(hi-lo), eighth))
+	return logits, iou
+}

@@ -1,0 +1,197 @@
+package sam
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"image"
+	"io"
+	"math"
+	"sync"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/internal/pix"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// ErrEmbedding reports a saved embedding that is truncated, damaged or none at
+// all, and an embedding that does not fit the model.
+var ErrEmbedding = errors.New("embedding")
+
+// Embedding is a picture as the image encoder left it. It is safe for
+// concurrent use and belongs to no model: every model with the same decoder
+// can read it. After its first prompt it also holds what all prompts share,
+// about two and a half times as much memory again.
+type Embedding struct {
+	features blas32.General
+	grid     int         // cells per side
+	side     int         // pixels per side of the padded input
+	original image.Point // the picture
+	input    image.Point // the picture inside the input
+
+	mu     sync.Mutex
+	up     *upsampler // made when it is first asked for, like shared
+	shared *imageSide // of model owner
+	owner  *Model
+}
+
+// upsampler brings logits of the decoder to the picture.
+func (e *Embedding) upsampler() *upsampler {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.up == nil {
+		e.up = newUpsampler(4*e.grid, e.side, e.input, e.original)
+	}
+	return e.up
+}
+
+// Features returns the embedding: a row per grid cell, row-major, of the
+// model's prompt width. The caller must not change it.
+func (e *Embedding) Features() blas32.General { return e.features }
+
+// Grid returns the columns and rows of the grid.
+func (e *Embedding) Grid() image.Point { return image.Pt(e.grid, e.grid) }
+
+// Size returns the size of the original picture in pixels.
+func (e *Embedding) Size() image.Point { return e.original }
+
+// A saved embedding is a header of ten little-endian 32-bit words, the
+// features as float32, row by row, and the SHA-256 of all of it.
+const (
+	embeddingMagic   = "SAM embedding\r\n\x00" // 16 bytes
+	embeddingVersion = 1
+	maxCells         = 1 << 20 // of a grid that is read
+	maxWidth         = 1 << 14
+)
+
+type embeddingHeader struct {
+	Magic                [16]byte
+	Version              uint32
+	Grid, Width, Side    uint32
+	OriginalX, OriginalY uint32
+	InputX, InputY       uint32
+}
+
+// WriteTo saves the embedding in a form that [ReadEmbedding] reads.
+func (e *Embedding) WriteTo(w io.Writer) (int64, error) {
+	h := embeddingHeader{
+		Version: embeddingVersion,
+		Grid:    uint32(e.grid), Width: uint32(e.features.Cols), Side: uint32(e.side),
+		OriginalX: uint32(e.original.X), OriginalY: uint32(e.original.Y),
+		InputX: uint32(e.input.X), InputY: uint32(e.input.Y),
+	}
+	copy(h.Magic[:], embeddingMagic)
+	sum := sha256.New()
+	out := &countingWriter{w: w}
+	both := io.MultiWriter(out, sum)
+	if err := binary.Write(both, binary.LittleEndian, &h); err != nil {
+		return out.n, err
+	}
+	buf := make([]byte, 0, 4*e.features.Cols)
+	for i := range e.features.Rows {
+		buf = buf[:0]
+		for _, v := range row(e.features, i) {
+			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+		}
+		if _, err := both.Write(buf); err != nil {
+			return out.n, err
+		}
+	}
+	_, err := out.Write(sum.Sum(nil))
+	return out.n, err
+}
+
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// ReadEmbedding reads what [Embedding.WriteTo] wrote and nothing after it.
+// Data that are truncated, changed in any bit or something else are
+// [ErrEmbedding]; memory is taken only for data that are there.
+func ReadEmbedding(r io.Reader) (*Embedding, error) {
+	sum := sha256.New()
+	var h embeddingHeader
+	if err := binary.Read(io.TeeReader(r, sum), binary.LittleEndian, &h); err != nil {
+		return nil, readError("header", err)
+	}
+	if string(h.Magic[:]) != embeddingMagic {
+		return nil, fmt.Errorf("sam: %w: not a saved embedding", ErrEmbedding)
+	}
+	if h.Version != embeddingVersion {
+		return nil, fmt.Errorf("sam: %w: version %d, want %d", ErrEmbedding, h.Version, embeddingVersion)
+	}
+	e, err := h.embedding()
+	if err != nil {
+		return nil, err
+	}
+	cells, width := e.grid*e.grid, int(h.Width)
+	data, err := readFloats(r, sum, cells*width)
+	if err != nil {
+		return nil, err
+	}
+	want := make([]byte, sha256.Size)
+	if _, err := io.ReadFull(r, want); err != nil {
+		return nil, readError("checksum", err)
+	}
+	if !bytes.Equal(want, sum.Sum(nil)) {
+		return nil, fmt.Errorf("sam: %w: checksum does not match, the data are damaged", ErrEmbedding)
+	}
+	e.features = nn.Matrix(data, cells, width)
+	return e, nil
+}
+
+// embedding checks the sizes of a header, which may be anything.
+func (h *embeddingHeader) embedding() (*Embedding, error) {
+	ok := h.Grid >= 1 && uint64(h.Grid)*uint64(h.Grid) <= maxCells && h.Width >= 1 && h.Width <= maxWidth &&
+		h.Side >= h.Grid && h.Side <= maxSide && h.Side%h.Grid == 0 &&
+		h.InputX >= 1 && h.InputY >= 1 && max(h.InputX, h.InputY) == h.Side &&
+		h.OriginalX >= 1 && h.OriginalY >= 1 && uint64(h.OriginalX)*uint64(h.OriginalY) <= pix.MaxPixels
+	if !ok {
+		return nil, fmt.Errorf("sam: %w: impossible sizes: grid %d, width %d, input %d×%d in %d, picture %d×%d", ErrEmbedding,
+			h.Grid, h.Width, h.InputX, h.InputY, h.Side, h.OriginalX, h.OriginalY)
+	}
+	return &Embedding{
+		grid: int(h.Grid), side: int(h.Side),
+		original: image.Pt(int(h.OriginalX), int(h.OriginalY)), input: image.Pt(int(h.InputX), int(h.InputY)),
+	}, nil
+}
+
+// readFloats reads n floats piece by piece, so that a length that is a lie
+// costs no memory.
+func readFloats(r io.Reader, sum hash.Hash, n int) ([]float32, error) {
+	const piece = 1 << 18
+	var data []float32
+	buf := make([]byte, 4*min(n, piece))
+	for len(data) < n {
+		part := buf[:4*min(n-len(data), piece)]
+		if _, err := io.ReadFull(r, part); err != nil {
+			return nil, readError("features", err)
+		}
+		sum.Write(part)
+		if data == nil && n <= piece {
+			data = make([]float32, 0, n)
+		}
+		for i := 0; i < len(part); i += 4 {
+			data = append(data, math.Float32frombits(binary.LittleEndian.Uint32(part[i:])))
+		}
+	}
+	return data, nil
+}
+
+// readError tells a short file from one that cannot be read.
+func readError(what string, err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("sam: %w: ends inside its %s: %w", ErrEmbedding, what, err)
+	}
+	return fmt.Errorf("sam: embedding: %s: %w", what, err)
+}

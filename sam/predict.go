@@ -1,0 +1,219 @@
+package sam
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// PredictOption changes how masks are predicted.
+type PredictOption interface{ predict(*predictOptions) }
+
+type predictOptions struct {
+	progress func(done, total int)
+}
+
+func (p ProgressOption) predict(o *predictOptions) { o.progress = p }
+
+// Predict asks for the masks of prompts on one picture, one result per prompt
+// in their order. Prompts may be of any kinds; those with equally many tokens
+// pass the decoder together, so many in one call cost less than each by
+// itself. Prompts and masks are in pixels of the original picture.
+//
+// A prompt that means nothing is [ErrPrompt], an embedding of another width
+// than the model's is [ErrEmbedding]; the first of either ends the call.
+func (m *Model) Predict(ctx context.Context, e *Embedding, prompts []Prompt, opts ...PredictOption) ([]Result, error) {
+	var o predictOptions
+	for _, opt := range opts {
+		opt.predict(&o)
+	}
+	team, err := m.workers.Team(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer team.Close()
+	x := nn.Exec{Kernel: m.kernel, Team: team}
+	results := make([]Result, len(prompts))
+	up := e.upsampler()
+	masks := make([]*thresholder, team.Size())
+	for i := range masks {
+		masks[i] = newThresholder(up, m.kernel, make([]float32, up.scratch()))
+	}
+	done := 0
+	err = m.predictLowRes(ctx, x, e, prompts, func(batch []lowResult) error {
+		for _, b := range batch {
+			results[b.prompt] = newResult(up, b)
+		}
+		per := len(batch[0].iou)
+		team.Do(len(batch)*per, func(worker, i int) {
+			b := batch[i/per]
+			masks[worker].scan(b.mask(i%per), 0, 0)
+			mask := masks[worker].mask()
+			mask.IoU = b.iou[i%per]
+			results[b.prompt].Masks[i%per] = mask
+		})
+		if done += len(batch); o.progress != nil {
+			o.progress(done, len(prompts))
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// lowResult is what the decoder says of one prompt: for every mask, side ×
+// side logits and the predicted IoU. It is valid until the callback that got
+// it returns.
+type lowResult struct {
+	prompt int // index
+	logits []float32
+	iou    []float32
+}
+
+// newResult copies what the decoder said; the masks are still to be made.
+func newResult(up *upsampler, low lowResult) Result {
+	r := Result{Masks: make([]Mask, len(low.iou)), LowRes: make([]LowRes, len(low.iou)), up: up}
+	all := slices.Clone(low.logits)
+	n := len(all) / len(r.LowRes)
+	for i := range r.LowRes {
+		r.LowRes[i] = LowRes{up.side, up.side, all[i*n : (i+1)*n : (i+1)*n]}
+	}
+	return r
+}
+
+// mask returns the logits of mask i.
+func (r lowResult) mask(i int) []float32 {
+	n := len(r.logits) / len(r.iou)
+	return r.logits[i*n : (i+1)*n]
+}
+
+// batchFloats bounds the image side of one batch of the decoder: prompts ×
+// cells × width.
+const batchFloats = 1 << 22
+
+// predictLowRes runs the decoder on all prompts, in batches that hold equally
+// many masks per prompt, and calls emit with every batch from the calling
+// goroutine. Memory is bounded by one batch.
+func (m *Model) predictLowRes(ctx context.Context, x nn.Exec, e *Embedding, prompts []Prompt, emit func(batch []lowResult) error) error {
+	if e.features.Cols != m.config.PromptWidth {
+		return fmt.Errorf("sam: %w: width %d, the model's is %d", ErrEmbedding, e.features.Cols, m.config.PromptWidth)
+	}
+	order := make([]int, len(prompts))
+	for i := range prompts {
+		if err := prompts[i].check(4 * e.grid); err != nil {
+			return fmt.Errorf("sam: prompt %d: %w", i, err)
+		}
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return compareShapes(&prompts[i], &prompts[j]) })
+	shared := m.sharedSide(x, e)
+	limit := max(batchFloats/len(e.features.Data), 1)
+	ws := m.decoding.get()
+	defer m.decoding.put(ws)
+	for len(order) > 0 {
+		first := &prompts[order[0]]
+		n := 1
+		for n < len(order) && n < limit && first.Mask == nil && compareShapes(first, &prompts[order[n]]) == 0 {
+			n++
+		}
+		mark := ws.Mark()
+		if err := m.predictBatch(ctx, x, ws, e, shared, prompts, order[:n], emit); err != nil {
+			return err
+		}
+		ws.Release(mark)
+		order = order[n:]
+	}
+	return nil
+}
+
+// compareShapes orders prompts so that those that can share a batch are
+// neighbours.
+func compareShapes(p, q *Prompt) int {
+	return cmp.Or(
+		compareBools(p.Mask != nil, q.Mask != nil),
+		compareBools(p.Single, q.Single),
+		cmp.Compare(p.tokens(), q.tokens()),
+	)
+}
+
+func compareBools(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// sharedSide is the image side of e for prompts without a mask, computed at
+// the first of them.
+func (m *Model) sharedSide(x nn.Exec, e *Embedding) *imageSide {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.owner != m {
+		e.shared = m.decoder.imageSide(x, e.features, m.positions(x, e.grid), m.prompts.noMask, func(rows, cols int) blas32.General {
+			return nn.Matrix(make([]float32, rows*cols), rows, cols)
+		})
+		e.owner = m
+	}
+	return e.shared
+}
+
+// positions is the position encoding of a grid's cells.
+func (m *Model) positions(x nn.Exec, grid int) blas32.General {
+	if grid == m.geometry.grid {
+		return m.cellPositions
+	}
+	return m.prompts.positions(x.Team, grid)
+}
+
+// predictBatch runs the decoder on the prompts of the given indices, which
+// have equally many tokens and masks; with a mask prompt it is one.
+func (m *Model) predictBatch(ctx context.Context, x nn.Exec, ws *nn.Workspace, e *Embedding, side *imageSide, prompts []Prompt, indices []int, emit func(batch []lowResult) error) error {
+	d, n := m.decoder, len(indices)
+	first := &prompts[indices[0]]
+	if first.Mask != nil {
+		dense := m.prompts.masks.apply(x, ws, first.Mask.Data, e.grid)
+		side = d.imageSide(x, e.features, side.positions, dense, ws.Matrix)
+	}
+
+	tokens := d.outputTokens() + first.tokens()
+	initial := ws.Matrix(n*tokens, e.features.Cols)
+	for b, i := range indices {
+		m.initialTokens(nn.Rows(initial, b*tokens, tokens), e, &prompts[i])
+	}
+	p, err := d.transform(x, ws, side, initial, n, func(stage, int, *promptBatch) error { return ctx.Err() })
+	if err != nil {
+		return err
+	}
+
+	// Mask 0 is the single one, the others are three guesses at what an
+	// ambiguous prompt means.
+	lo, hi := 1, d.maskTokens.Rows
+	if first.Single {
+		lo, hi = 0, 1
+	}
+	logits, iou := d.masks(x, ws, p, e.grid, lo, hi)
+	batch := make([]lowResult, n)
+	for b := range batch {
+		batch[b] = lowResult{indices[b], row(logits, b), row(iou, b)[lo:hi]}
+	}
+	return emit(batch)
+}
+
+// initialTokens stores the tokens that a prompt enters the transformer with:
+// one for the quality, one per mask, the prompt's own.
+func (m *Model) initialTokens(dst blas32.General, e *Embedding, p *Prompt) {
+	d, own := m.decoder, m.decoder.outputTokens()
+	copy(dst.Data, d.iouToken.Data)
+	copy(nn.Rows(dst, 1, own-1).Data, d.maskTokens.Data)
+	scaleX, scaleY := scale(e.original, e.input)
+	m.prompts.embed(nn.Rows(dst, own, dst.Rows-own), p, scaleX, scaleY, e.side)
+}

@@ -1,0 +1,73 @@
+package sam
+
+import (
+	"errors"
+	"fmt"
+	"image"
+
+	"github.com/clipsurgery/clipsurgery/internal/pix"
+)
+
+// ErrPixels reports prepared pixels that do not fit the model or their size,
+// or are not numbers.
+var ErrPixels = errors.New("pixels")
+
+// Pixels is a prepared picture: normalised RGB, 3×Height×Width, row-major.
+// Its longest side is the model's input size; it is not padded.
+type Pixels struct {
+	Width, Height int
+	Data          []float32
+}
+
+// Mean and standard deviation of the training pictures, on values of 0 to 255
+// (segment_anything/build_sam.py).
+var (
+	pixelMean = [3]float32{123.675, 116.28, 103.53}
+	pixelStd  = [3]float32{58.395, 57.12, 57.375}
+)
+
+// Preprocess makes the encoder's input of a picture: converted to RGB, the
+// longest side resized to the model's input size as Pillow's antialiased
+// BILINEAR does, normalised (segment_anything/utils/transforms.py,
+// ResizeLongestSide; modeling/sam.py, preprocess). A picture that is empty,
+// too large, or so thin that a side would vanish is [ErrSize].
+func (m *Model) Preprocess(img image.Image) (Pixels, error) {
+	p, err := preprocess(img, m.geometry.side, func(n int) []float32 { return make([]float32, n) })
+	if err != nil {
+		return Pixels{}, fmt.Errorf("sam: %w", err)
+	}
+	return p, nil
+}
+
+func preprocess(img image.Image, side int, floats func(n int) []float32) (Pixels, error) {
+	size, err := pix.LongestSide(img.Bounds().Size(), side)
+	if err != nil {
+		return Pixels{}, fmt.Errorf("%w: %w", ErrSize, err)
+	}
+	rgb, err := pix.FromImage(img)
+	if err != nil {
+		return Pixels{}, fmt.Errorf("%w: %w", ErrSize, err)
+	}
+	if rgb, err = rgb.Resize(size.X, size.Y, pix.Triangle()); err != nil {
+		return Pixels{}, fmt.Errorf("%w: %w", ErrSize, err)
+	}
+	p := Pixels{size.X, size.Y, floats(3 * size.X * size.Y)}
+	rgb.Planes(p.Data, false, pixelMean, pixelStd)
+	return p, nil
+}
+
+// check reports pixels that an input of side × side cannot be made of.
+func (p Pixels) check(side int) error {
+	if p.Width < 1 || p.Height < 1 || max(p.Width, p.Height) != side {
+		return fmt.Errorf("%w: %d×%d, want a longest side of %d", ErrPixels, p.Width, p.Height, side)
+	}
+	if len(p.Data) != 3*p.Width*p.Height {
+		return fmt.Errorf("%w: %d values for 3×%d×%d", ErrPixels, len(p.Data), p.Height, p.Width)
+	}
+	for i, v := range p.Data {
+		if !finite(v) {
+			return fmt.Errorf("%w: value %d is %v", ErrPixels, i, v)
+		}
+	}
+	return nil
+}

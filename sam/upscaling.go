@@ -1,0 +1,74 @@
+package sam
+
+import (
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/simd"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// upscaling brings the cells to four times the resolution with two transposed
+// 2×2 convolutions of stride 2, a layer norm and GELU between, GELU after
+// (segment_anything/modeling/mask_decoder.py, output_upscaling). Such a
+// convolution is a product: a pixel becomes a 2×2 square of outputs, row by
+// row, which further on count as rows of their own.
+type upscaling struct {
+	first  nn.Linear // width -> 4 × width/4
+	norm   nn.LayerNorm
+	second nn.Linear // width/4 -> 4 × width/8
+}
+
+func loadUpscaling(l *loader, prefix string, width int) upscaling {
+	return upscaling{
+		first:  l.transposed2(prefix+".0", width/4, width),
+		norm:   l.norm(prefix+".1", width/4, convNormEps),
+		second: l.transposed2(prefix+".3", width/8, width/4),
+	}
+}
+
+// masks stores, for every prompt, the products of the upscaled cells with the
+// rows of hyper, one row per mask, in logits: prompts × masks × side × side
+// with side = 4·grid.
+func (u *upscaling) masks(x nn.Exec, ws *nn.Workspace, logits []float32, cells blas32.General, n, grid int, hyper blas32.General) {
+	mark := ws.Mark()
+	defer ws.Release(mark)
+	masks, side := hyper.Rows/n, 4*grid
+	packed := make([]*simd.Packed, n)
+	for b := range packed {
+		packed[b] = simd.Pack(x.Kernel, nn.Rows(hyper, b*masks, masks))
+	}
+	per := cells.Rows / n
+	chunks := (per + cellsPerChunk - 1) / cellsPerChunk
+	quarter, eighth := cells.Cols/4, cells.Cols/8
+	size := cellsPerChunk * (4*quarter + 16*eighth + 16*masks)
+	scratch := ws.Floats(x.Team.Size() * size)
+	alone := nn.Exec{Kernel: x.Kernel}
+	x.Team.Do(n*chunks, func(worker, i int) {
+		b, lo := i/chunks, i%chunks*cellsPerChunk
+		count := min(cellsPerChunk, per-lo)
+		buf := scratch[worker*size:][:size]
+		cut := func(rows, cols int) blas32.General {
+			m := nn.Matrix(buf, rows, cols)
+			buf = buf[rows*cols:]
+			return m
+		}
+		twice := cut(4*count, quarter)
+		u.first.Apply(alone, nn.Matrix(twice.Data, count, 4*quarter), nn.Rows(cells, b*per+lo, count), simd.Identity)
+		u.norm.Apply(alone, twice, twice)
+		x.Kernel.Activate(simd.GELU, twice.Data)
+		four := cut(16*count, eighth)
+		u.second.Apply(alone, nn.Matrix(four.Data, 4*count, 4*eighth), twice, simd.GELU)
+		products := cut(16*count, masks)
+		x.Kernel.MatMul(nil, products, four, packed[b], simd.Epilogue{})
+
+		for j := range count {
+			y0, x0 := 4*((lo+j)/grid), 4*((lo+j)%grid)
+			for sub := range 16 {
+				// bits of sub: row and column of the first square, then of the second
+				y, x := y0+sub>>3*2+sub>>1&1, x0+sub>>2&1*2+sub&1
+				for m, v := range row(products, 16*j+sub) {
+					logits[((b*masks+m)*side+y)*side+x] = v
+				}
+			}
+		}
+	})
+}
