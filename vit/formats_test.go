@@ -223,7 +223,7 @@ func TestLabels(t *testing.T) {
 		}
 		require.ErrorIs(t, err, weights.ErrFormat)
 	}
-	f, err := weights.FromBytes([]byte(strings.Replace(buf.String(), `\"cat\",\"dog\"`, `\"cat, the dog\"`, 1)))
+	f, err := weights.FromBytes([]byte(strings.Replace(buf.String(), `\"cat\",\"dog\"`, `\"cat and dog\"`, 1)))
 	require.NoError(t, err)
 	_, err = c.LoadLabels(f)
 	require.ErrorIs(t, err, weights.ErrShape)

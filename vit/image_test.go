@@ -325,7 +325,9 @@ func TestSteadyStateAllocations(t *testing.T) {
 			runtime.ReadMemStats(&after)
 			least = min(least, after.TotalAlloc-before.TotalAlloc-uint64(returned))
 		}
-		require.Less(t, least, uint64(64<<10), name)
+		// A prefix tree takes about 2 KB of bookkeeping for each text.
+		limit := map[string]uint64{"image": 64 << 10, "text": 128 << 10}[name]
+		require.Less(t, least, limit, name)
 	}
 }
 
