@@ -44,7 +44,7 @@ func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOptio
 	}
 	ws := m.encoding.get()
 	defer m.encoding.put(ws)
-	p, err := preprocess(img, g.side, ws.Floats)
+	p, err := preprocess(img, g.side, &ws.bytes, ws.Floats)
 	if err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
@@ -75,7 +75,7 @@ func checkSize(size image.Point) error {
 	return nil
 }
 
-func (m *Model) encode(ctx context.Context, ws *nn.Workspace, p Pixels, original image.Point, g *geometry, progress func(done, total int)) (*Embedding, error) {
+func (m *Model) encode(ctx context.Context, ws *workspace, p Pixels, original image.Point, g *geometry, progress func(done, total int)) (*Embedding, error) {
 	team, err := m.workers.Team(ctx)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (m *Model) encode(ctx context.Context, ws *nn.Workspace, p Pixels, original
 		grid:     g.grid, side: g.side,
 		original: original, input: image.Pt(p.Width, p.Height),
 	}
-	if err := m.encoder.encode(nn.Exec{Kernel: m.kernel, Team: team}, ws, e.features, p, g, step); err != nil {
+	if err := m.encoder.encode(nn.Exec{Kernel: m.kernel, Team: team}, &ws.Workspace, e.features, p, g, step); err != nil {
 		return nil, err
 	}
 	return e, step("", 0, e.features)

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"gonum.org/v1/gonum/blas/blas32"
@@ -181,14 +182,20 @@ func (m *Model) Config() Config { return m.config }
 // large.
 var ErrSize = errors.New("size")
 
+// workspace is the scratch memory of one call.
+type workspace struct {
+	nn.Workspace
+	bytes pix.Scratch // of pictures
+}
+
 // scratch keeps the workspaces of a kind of call between calls, as many as
 // ever ran at once.
 type scratch struct {
 	mu   sync.Mutex
-	free []*nn.Workspace
+	free []*workspace
 }
 
-func (s *scratch) get() *nn.Workspace {
+func (s *scratch) get() *workspace {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.free); n > 0 {
@@ -196,11 +203,12 @@ func (s *scratch) get() *nn.Workspace {
 		s.free = s.free[:n-1]
 		return ws
 	}
-	return new(nn.Workspace)
+	return new(workspace)
 }
 
-func (s *scratch) put(ws *nn.Workspace) {
+func (s *scratch) put(ws *workspace) {
 	ws.Release(nn.Mark{})
+	ws.bytes.Reset()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free = append(s.free, ws)

@@ -123,7 +123,7 @@ func (m *Model) predictLowRes(ctx context.Context, x nn.Exec, e *Embedding, prom
 			n++
 		}
 		mark := ws.Mark()
-		if err := m.predictBatch(ctx, x, ws, e, shared, prompts, order[:n], emit); err != nil {
+		if err := m.predictBatch(ctx, x, &ws.Workspace, e, shared, prompts, order[:n], emit); err != nil {
 			return err
 		}
 		ws.Release(mark)

@@ -32,23 +32,24 @@ var (
 // ResizeLongestSide; modeling/sam.py, preprocess). A picture that is empty,
 // too large, or so thin that a side would vanish is [ErrSize].
 func (m *Model) Preprocess(img image.Image) (Pixels, error) {
-	p, err := preprocess(img, m.geometry.side, func(n int) []float32 { return make([]float32, n) })
+	p, err := preprocess(img, m.geometry.side, nil, func(n int) []float32 { return make([]float32, n) })
 	if err != nil {
 		return Pixels{}, fmt.Errorf("sam: %w", err)
 	}
 	return p, nil
 }
 
-func preprocess(img image.Image, side int, floats func(n int) []float32) (Pixels, error) {
+// preprocess works in bytes and floats.
+func preprocess(img image.Image, side int, bytes *pix.Scratch, floats func(n int) []float32) (Pixels, error) {
 	size, err := pix.LongestSide(img.Bounds().Size(), side)
 	if err != nil {
 		return Pixels{}, fmt.Errorf("%w: %w", ErrSize, err)
 	}
-	rgb, err := pix.FromImage(img)
+	rgb, err := bytes.FromImage(img)
 	if err != nil {
 		return Pixels{}, fmt.Errorf("%w: %w", ErrSize, err)
 	}
-	if rgb, err = rgb.Resize(size.X, size.Y, pix.Triangle()); err != nil {
+	if rgb, err = bytes.Resize(rgb, size.X, size.Y, pix.Triangle()); err != nil {
 		return Pixels{}, fmt.Errorf("%w: %w", ErrSize, err)
 	}
 	p := Pixels{size.X, size.Y, floats(3 * size.X * size.Y)}

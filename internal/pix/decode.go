@@ -37,7 +37,7 @@ func Decode(r io.Reader) (image.Image, error) {
 		return nil, fmt.Errorf("%s: %w", format, err)
 	}
 	if m, ok := img.(*image.YCbCr); ok {
-		img = fromYCbCr(m).Image()
+		img = fromYCbCr(nil, m).Image()
 	}
 	return upright(img, orientation(data, format)), nil
 }

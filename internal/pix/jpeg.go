@@ -7,11 +7,11 @@ import "image"
 // repeat samples) and colours are converted in 16-bit fixed point. Go's own
 // conversion repeats chroma samples, up to 37 levels away at 4:2:0.
 // Source: libjpeg-turbo jdsample.c and jdcolor.c.
-func fromYCbCr(m *image.YCbCr) *RGB {
+func fromYCbCr(mem *Scratch, m *image.YCbCr) *RGB {
 	b := m.Bounds()
 	w, h := b.Dx(), b.Dy()
-	cb, cr := upsample(m, m.Cb), upsample(m, m.Cr)
-	out := &RGB{w, h, make([]uint8, 3*w*h)}
+	cb, cr := upsample(mem, m, m.Cb), upsample(mem, m, m.Cr)
+	out := &RGB{w, h, mem.newBytes(3 * w * h)}
 	for y := range h {
 		luma := m.Y[m.YOffset(b.Min.X, b.Min.Y+y):]
 		for x := range w {
@@ -33,10 +33,10 @@ func ycc(dst []uint8, y, cb, cr uint8) {
 func clampByte(v int32) uint8 { return uint8(min(max(v, 0), 255)) }
 
 // upsample brings one chroma plane to the size of the picture.
-func upsample(m *image.YCbCr, plane []uint8) []uint8 {
+func upsample(mem *Scratch, m *image.YCbCr, plane []uint8) []uint8 {
 	b := m.Bounds()
 	w, h := b.Dx(), b.Dy()
-	out := make([]uint8, w*h)
+	out := mem.newBytes(w * h)
 	fx, fy := subsampling(m.SubsampleRatio)
 	aligned := b.Min.X%fx == 0 && b.Min.Y%fy == 0
 	if !aligned || fx > 2 || fy > 2 || fx*fy == 1 {
@@ -52,7 +52,7 @@ func upsample(m *image.YCbCr, plane []uint8) []uint8 {
 		y = min(max(y, 0), ch-1)
 		return plane[m.COffset(b.Min.X, b.Min.Y+y*fy):][:cw]
 	}
-	sums := make([]int32, cw)
+	sums := mem.newInts(cw)
 	for y := range h {
 		dst := out[y*w : (y+1)*w]
 		near := row(y / fy)

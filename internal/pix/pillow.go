@@ -36,7 +36,7 @@ func cubic(a float64) func(x float64) float64 {
 // with alpha are premultiplied while they are resized; palettes and bilevel
 // pictures are resized by nearest neighbour.
 func Resize(img image.Image, width, height int, f Filter) (*RGB, error) {
-	r, nearest, err := channels(img)
+	r, nearest, err := channels(nil, img)
 	if err != nil {
 		return nil, err
 	}
@@ -59,17 +59,13 @@ func Resize(img image.Image, width, height int, f Filter) (*RGB, error) {
 
 // Resize scales r as Pillow does.
 func (r *RGB) Resize(width, height int, f Filter) (*RGB, error) {
-	if err := checkSize(width, height); err != nil {
-		return nil, err
-	}
-	out := (&raster{r.Width, r.Height, 3, r.Pix}).resize(width, height, f)
-	return &RGB{out.width, out.height, out.pix}, nil
+	return (*Scratch)(nil).Resize(r, width, height, f)
 }
 
 // nearest is Pillow's affine nearest-neighbour scaling, whose positions add up
 // in float64.
 func (r *raster) nearest(width, height int) *raster {
-	out := newRaster(width, height, r.channels)
+	out := newRaster(r.mem, width, height, r.channels)
 	columns := nearestPositions(r.width, width)
 	for y, sy := range nearestPositions(r.height, height) {
 		for x, sx := range columns {
@@ -119,12 +115,12 @@ type taps struct {
 const precision = 32 - 8 - 2 // bits of a weight
 
 // coefficients is Pillow's precompute_coeffs and normalize_coeffs_8bpc.
-func coefficients(in, out int, f Filter) []taps {
+func coefficients(mem *Scratch, in, out int, f Filter) []taps {
 	scale := float64(in) / float64(out)
 	filterScale := max(scale, 1)
 	support := f.support * filterScale
 	inverse := 1 / filterScale
-	all := make([]taps, out)
+	all := mem.newTaps(out)
 	var weights []float64
 	for i := range all {
 		center := (float64(i) + 0.5) * scale
@@ -137,7 +133,7 @@ func coefficients(in, out int, f Filter) []taps {
 			weights = append(weights, w)
 			sum += w
 		}
-		fixed := make([]int32, len(weights))
+		fixed := mem.newInts(len(weights))
 		for x, w := range weights {
 			if sum != 0 {
 				w /= sum
@@ -156,8 +152,8 @@ func coefficients(in, out int, f Filter) []taps {
 func clip8(v int32) uint8 { return uint8(min(max(v>>precision, 0), 255)) }
 
 func (r *raster) passHorizontal(width int, f Filter) *raster {
-	out := newRaster(width, r.height, r.channels)
-	coeffs := coefficients(r.width, width, f)
+	out := newRaster(r.mem, width, r.height, r.channels)
+	coeffs := coefficients(r.mem, r.width, width, f)
 	n := r.channels
 	for y := range r.height {
 		src := r.pix[y*r.width*n : (y+1)*r.width*n]
@@ -190,10 +186,10 @@ func (r *raster) passHorizontal(width int, f Filter) *raster {
 }
 
 func (r *raster) passVertical(height int, f Filter) *raster {
-	out := newRaster(r.width, height, r.channels)
+	out := newRaster(r.mem, r.width, height, r.channels)
 	stride := r.width * r.channels
-	sums := make([]int32, stride)
-	for y, t := range coefficients(r.height, height, f) {
+	sums := r.mem.newInts(stride)
+	for y, t := range coefficients(r.mem, r.height, height, f) {
 		for i := range sums {
 			sums[i] = 1 << (precision - 1)
 		}

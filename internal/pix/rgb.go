@@ -25,10 +25,11 @@ type RGB struct {
 type raster struct {
 	width, height, channels int
 	pix                     []uint8
+	mem                     *Scratch // what the next raster is cut from
 }
 
-func newRaster(width, height, channels int) *raster {
-	return &raster{width, height, channels, make([]uint8, width*height*channels)}
+func newRaster(mem *Scratch, width, height, channels int) *raster {
+	return &raster{width, height, channels, mem.newBytes(width * height * channels), mem}
 }
 
 // checkSize rejects pictures without pixels and enormous ones.
@@ -43,18 +44,12 @@ func checkSize(width, height int) error {
 // dropped without compositing, palettes are looked up, 16 bits lose their lower
 // byte. YCbCr is converted as libjpeg does, chroma upsampled by its triangle
 // filter.
-func FromImage(img image.Image) (*RGB, error) {
-	r, _, err := channels(img)
-	if err != nil {
-		return nil, err
-	}
-	return r.rgb(), nil
-}
+func FromImage(img image.Image) (*RGB, error) { return (*Scratch)(nil).FromImage(img) }
 
 // channels returns a picture in its own channels, and whether Pillow resizes it
 // by nearest neighbour: palettes, and bilevel pictures, which Go decodes as
 // grey pictures of 0 and 255 only.
-func channels(img image.Image) (r *raster, nearest bool, err error) {
+func channels(mem *Scratch, img image.Image) (r *raster, nearest bool, err error) {
 	b := img.Bounds()
 	w, h := b.Dx(), b.Dy()
 	if err := checkSize(w, h); err != nil {
@@ -62,7 +57,7 @@ func channels(img image.Image) (r *raster, nearest bool, err error) {
 	}
 	switch m := img.(type) {
 	case *image.Gray:
-		r, nearest = newRaster(w, h, 1), true
+		r, nearest = newRaster(mem, w, h, 1), true
 		for y := range h {
 			row := r.pix[y*w : (y+1)*w]
 			copy(row, m.Pix[m.PixOffset(b.Min.X, b.Min.Y+y):])
@@ -72,7 +67,7 @@ func channels(img image.Image) (r *raster, nearest bool, err error) {
 		}
 		return r, nearest, nil
 	case *image.Gray16:
-		r = newRaster(w, h, 1)
+		r = newRaster(mem, w, h, 1)
 		for y := range h {
 			for x := range w {
 				r.pix[y*w+x] = uint8(m.Gray16At(b.Min.X+x, b.Min.Y+y).Y >> 8)
@@ -80,7 +75,7 @@ func channels(img image.Image) (r *raster, nearest bool, err error) {
 		}
 		return r, false, nil
 	case *image.Paletted:
-		r = newRaster(w, h, 3)
+		r = newRaster(mem, w, h, 3)
 		palette := make([]color.NRGBA, 256)
 		for i, c := range m.Palette {
 			palette[i] = color.NRGBAModel.Convert(c).(color.NRGBA)
@@ -96,24 +91,24 @@ func channels(img image.Image) (r *raster, nearest bool, err error) {
 		}
 		return r, true, nil
 	case *image.YCbCr:
-		rgb := fromYCbCr(m)
-		return &raster{w, h, 3, rgb.Pix}, false, nil
+		rgb := fromYCbCr(mem, m)
+		return &raster{w, h, 3, rgb.Pix, mem}, false, nil
 	case *image.RGBA:
 		if m.Opaque() {
-			r = newRaster(w, h, 3)
+			r = newRaster(mem, w, h, 3)
 			for y := range h {
 				dropFourth(r.pix[3*y*w:3*(y+1)*w], m.Pix[m.PixOffset(b.Min.X, b.Min.Y+y):])
 			}
 			return r, false, nil
 		}
 	case *image.NRGBA:
-		r = newRaster(w, h, 4)
+		r = newRaster(mem, w, h, 4)
 		for y := range h {
 			copy(r.pix[4*y*w:4*(y+1)*w], m.Pix[m.PixOffset(b.Min.X, b.Min.Y+y):])
 		}
 		return r.withoutAlpha(), false, nil
 	}
-	r = newRaster(w, h, 4)
+	r = newRaster(mem, w, h, 4)
 	for y := range h {
 		for x := range w {
 			var c color.NRGBA
@@ -139,7 +134,7 @@ func (r *raster) withoutAlpha() *raster {
 			return r
 		}
 	}
-	out := newRaster(r.width, r.height, 3)
+	out := newRaster(r.mem, r.width, r.height, 3)
 	dropFourth(out.pix, r.pix)
 	return out
 }
@@ -155,12 +150,12 @@ func (r *raster) rgb() *RGB {
 	out := &RGB{Width: r.width, Height: r.height, Pix: r.pix}
 	switch r.channels {
 	case 1:
-		out.Pix = make([]uint8, 3*len(r.pix))
+		out.Pix = r.mem.newBytes(3 * len(r.pix))
 		for i, v := range r.pix {
 			out.Pix[3*i], out.Pix[3*i+1], out.Pix[3*i+2] = v, v, v
 		}
 	case 4:
-		out.Pix = make([]uint8, len(r.pix)/4*3)
+		out.Pix = r.mem.newBytes(len(r.pix) / 4 * 3)
 		dropFourth(out.Pix, r.pix)
 	}
 	return out
