@@ -140,6 +140,13 @@ func configure(c *Config, f *weights.File, known settings) error {
 		}
 		known.fill(s)
 	}
+	if data := f.PreprocessorConfig(); data != nil {
+		s, err := preprocessorSettings(data)
+		if err != nil {
+			return err
+		}
+		known.fill(s)
+	}
 	s, err := metadataSettings(f.Metadata())
 	if err != nil {
 		return err
