@@ -32,7 +32,7 @@ func attendGeneric(t *Team, dst blas32.General, a *Attention) {
 				}
 				s[j] = v
 			}
-			softmaxGeneric(s)
+			softmaxGo(s)
 			clear(out)
 			for j, p := range s {
 				v := a.V.Data[(b*nk+j)*a.V.Stride+h*d:][:d]

@@ -1,10 +1,6 @@
 package simd
 
-import (
-	"math"
-
-	"gonum.org/v1/gonum/blas/blas32"
-)
+import "gonum.org/v1/gonum/blas/blas32"
 
 func gemmGeneric(t *Team, dst, a blas32.General, b *Packed, e Epilogue) {
 	const block = 8
@@ -41,16 +37,4 @@ func dot(a, b []float32) float32 {
 		s0 += a[i] * b[i]
 	}
 	return (s0 + s1) + (s2 + s3)
-}
-
-func (f Activation) apply(v float32) float32 {
-	switch f {
-	case QuickGELU:
-		return v / (1 + float32(math.Exp(float64(-1.702*v))))
-	case GELU:
-		return float32(0.5 * float64(v) * (1 + math.Erf(float64(v)/math.Sqrt2)))
-	case ReLU:
-		return max(v, 0)
-	}
-	return v
 }

@@ -11,8 +11,7 @@ type Kernel struct {
 	impl *impl
 }
 
-// impl is the table of one kernel: what it runs in place of plain Go. The
-// entries that an instruction set leaves nil are plain Go's.
+// impl is the table of one kernel.
 type impl struct {
 	name   string
 	gemm   tile
@@ -20,10 +19,10 @@ type impl struct {
 }
 
 // plain is the zero Kernel's table.
-var plain = impl{name: "generic"}
+var plain = impl{name: "generic", vector: goVectors}
 
 // gonum leaves products to gonum's BLAS.
-var gonum = impl{name: "gonum"}
+var gonum = impl{name: "gonum", vector: goVectors}
 
 func (k Kernel) table() *impl {
 	if k.impl == nil {
@@ -81,6 +80,3 @@ type tile struct {
 // panel, c rows×cols. in and bias may be nil. Leading dimensions are in floats.
 type tileFunc func(rows, cols, k int, a *float32, lda int, b, c *float32, ldc int,
 	in *float32, ldin int, bias *float32, alpha, floor float32)
-
-// vectors are the vector kernels of a kernel.
-type vectors struct{}

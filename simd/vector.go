@@ -2,95 +2,133 @@ package simd
 
 import (
 	"fmt"
-	"math"
+	"sync"
 
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
+// vectors are the vector kernels of a kernel. Slices have the lengths that the
+// function's plain Go version takes for granted, and what it divides by or
+// starts from is there: softmax, expSum, layerNorm and minMax get no empty x.
+type vectors struct {
+	softmax, quickGELU, gelu, relu func(x []float32)
+
+	expSum            func(x []float32, floor float32) (top, sum float32)
+	layerNorm         func(dst, x, weight, bias []float32, eps float32)
+	add               func(dst, a, b []float32)
+	lerp              func(dst, a, b []float32, wa, wb float32)
+	dot               func(a, b []float32) float32
+	minMax            func(x []float32) (lo, hi float32)
+	fromF16, fromBF16 func(dst []float32, src []byte) // in assembly: dst is a multiple of 16
+}
+
 // LayerNorm stores (x - mean)/sqrt(variance + eps)·weight + bias, row by row,
-// in dst, which may be x.
+// in dst, which may be x. The variance is the mean square of x - mean, taken
+// in a second pass, so a large mean costs no accuracy: an entry is within
+// 4·eps·(|y|max + |x - mean|max/σ... of the exact one.
 func (k Kernel) LayerNorm(t *Team, dst, x blas32.General, weight, bias []float32, eps float32) {
 	if dst.Rows != x.Rows || dst.Cols != x.Cols || len(weight) != x.Cols || len(bias) != x.Cols {
 		panic(fmt.Sprintf("simd: LayerNorm of %d×%d into %d×%d with %d weights", x.Rows, x.Cols, dst.Rows, dst.Cols, len(weight)))
 	}
-	const block = 16
-	t.Do((x.Rows+block-1)/block, func(_, blk int) {
-		for i := blk * block; i < min((blk+1)*block, x.Rows); i++ {
-			layerNormGeneric(dst.Data[i*dst.Stride:][:x.Cols], x.Data[i*x.Stride:][:x.Cols], weight, bias, eps)
-		}
-	})
-}
-
-func layerNormGeneric(dst, x, weight, bias []float32, eps float32) {
-	var sum float64
-	for _, v := range x {
-		sum += float64(v)
-	}
-	mean := float32(sum / float64(len(x)))
-	var sq float64
-	for _, v := range x {
-		d := v - mean
-		sq += float64(d * d)
-	}
-	inv := float32(1 / math.Sqrt(sq/float64(len(x))+float64(eps)))
-	for i, v := range x {
-		dst[i] = (v-mean)*inv*weight[i] + bias[i]
-	}
-}
-
-// Softmax replaces x by exp(x - max)/Σ exp(x - max).
-func (k Kernel) Softmax(x []float32) { softmaxGeneric(x) }
-
-func softmaxGeneric(x []float32) {
-	if len(x) == 0 {
+	if x.Rows == 0 || x.Cols == 0 {
 		return
 	}
-	hi := x[0]
-	for _, v := range x {
-		hi = max(hi, v)
-	}
-	var sum float32
-	for i, v := range x {
-		x[i] = float32(math.Exp(float64(v - hi)))
-		sum += x[i]
-	}
-	for i := range x {
-		x[i] /= sum
+	n := norms.Get().(*norm)
+	n.apply, n.dst, n.x, n.weight, n.bias, n.eps = k.table().vector.layerNorm, dst, x, weight, bias, eps
+	t.Do((x.Rows+normRows-1)/normRows, n.block)
+	*n = norm{block: n.block}
+	norms.Put(n)
+}
+
+// norm is one call of LayerNorm under way, normRows rows at a time.
+type norm struct {
+	apply        func(dst, x, weight, bias []float32, eps float32)
+	dst, x       blas32.General
+	weight, bias []float32
+	eps          float32
+	block        func(worker, i int) // n.rows, made once
+}
+
+const normRows = 16
+
+var norms = sync.Pool{New: func() any {
+	n := new(norm)
+	n.block = n.rows
+	return n
+}}
+
+func (n *norm) rows(_, block int) {
+	for i := block * normRows; i < min((block+1)*normRows, n.x.Rows); i++ {
+		n.apply(n.dst.Data[i*n.dst.Stride:][:n.x.Cols], n.x.Data[i*n.x.Stride:][:n.x.Cols], n.weight, n.bias, n.eps)
 	}
 }
 
-// Activate replaces every x by f(x).
+// Softmax replaces x by exp(x - max)/Σ exp(x - max). Terms under 2^-126 of the
+// largest may become zero. A NaN or +Inf makes all NaN, and so does -Inf
+// throughout.
+func (k Kernel) Softmax(x []float32) {
+	if len(x) > 0 {
+		k.table().vector.softmax(x)
+	}
+}
+
+// Activate replaces every x by f(x), within 2 units in the last place of the
+// exact value for positive x and within 1e-7 for negative x.
 func (k Kernel) Activate(f Activation, x []float32) {
-	for i, v := range x {
-		x[i] = f.apply(v)
+	v := &k.table().vector
+	switch f {
+	case QuickGELU:
+		v.quickGELU(x)
+	case GELU:
+		v.gelu(x)
+	case ReLU:
+		v.relu(x)
 	}
 }
 
 // Add stores a + b in dst, which may be either.
 func (k Kernel) Add(dst, a, b []float32) {
-	a, b = a[:len(dst)], b[:len(dst)]
-	for i := range dst {
-		dst[i] = a[i] + b[i]
-	}
+	k.table().vector.add(dst, a[:len(dst)], b[:len(dst)])
 }
 
 // Dot is Σ a·b.
-func (k Kernel) Dot(a, b []float32) float32 { return dot(a, b) }
+func (k Kernel) Dot(a, b []float32) float32 {
+	return k.table().vector.dot(a, b[:len(a)])
+}
 
 // MinMax returns the smallest and the largest value of x, which is not empty;
 // a NaN anywhere makes both NaN.
 func (k Kernel) MinMax(x []float32) (lo, hi float32) {
-	lo, hi = x[0], x[0]
-	for _, v := range x {
-		lo, hi = min(lo, v), max(hi, v)
-	}
-	return lo, hi
+	_ = x[0]
+	return k.table().vector.minMax(x)
 }
 
-// Lerp stores wa·a + wb·b in dst: the vertical step of a bilinear resize.
+// Lerp stores wa·a + wb·b in dst, each product and the sum rounded: the
+// vertical step of a bilinear resize.
 func (k Kernel) Lerp(dst, a, b []float32, wa, wb float32) {
-	a, b = a[:len(dst)], b[:len(dst)]
-	for i := range dst {
-		dst[i] = float32(wa*a[i]) + float32(wb*b[i])
+	k.table().vector.lerp(dst, a[:len(dst)], b[:len(dst)], wa, wb)
+}
+
+// FromF16 converts IEEE half-precision numbers, two bytes each, least
+// significant byte first. src has two bytes per number of dst.
+func (k Kernel) FromF16(dst []float32, src []byte) {
+	convert(dst, src, k.table().vector.fromF16, fromF16Go)
+}
+
+// FromBF16 converts bfloat16 numbers, two bytes each, least significant byte
+// first. src has two bytes per number of dst.
+func (k Kernel) FromBF16(dst []float32, src []byte) {
+	convert(dst, src, k.table().vector.fromBF16, fromBF16Go)
+}
+
+// convert leaves what fills no vector to plain Go.
+func convert(dst []float32, src []byte, vector, plain func(dst []float32, src []byte)) {
+	if len(src) != 2*len(dst) {
+		panic(fmt.Sprintf("simd: conversion of %d bytes to %d numbers", len(src), len(dst)))
 	}
+	n := len(dst) &^ 15
+	if n > 0 {
+		vector(dst[:n], src[:2*n])
+	}
+	plain(dst[n:], src[2*n:])
 }

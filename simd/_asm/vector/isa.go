@@ -16,7 +16,8 @@ type isa struct {
 	lanes  int
 	masks  bool
 
-	k Register // mask register or vector
+	k       Register        // mask register or vector
+	written map[string]bool // constants of the file
 }
 
 var isas = map[string]*isa{
@@ -52,10 +53,33 @@ func (s *isa) zero() Register {
 	return v
 }
 
-// constant is f in every lane.
-func (s *isa) constant(name string, f float32) Register {
+// data is n copies of a 32-bit constant.
+func (s *isa) data(name string, c Constant, n int) Mem {
+	if !s.written[name] {
+		s.written[name] = true
+		GLOBL(name, RODATA|NOPTR)
+		for i := range n {
+			DATA(4*i, c)
+		}
+	}
+	return NewDataAddr(NewStaticSymbol(name), 0)
+}
+
+// constant is f in every lane, as an operand: of the many registers of avx512
+// one is spent on it, with avx2 it stays in memory.
+func (s *isa) constant(name string, f float32) Op {
+	if !s.masks {
+		return s.data(name, F32(f), s.lanes)
+	}
 	v := s.vec()
-	VBROADCASTSS(ConstData(name, F32(f)), v)
+	VBROADCASTSS(s.data(name, F32(f), 1), v)
+	return v
+}
+
+// scalar is f in the lowest lane.
+func (s *isa) scalar(name string, f float32) Register {
+	v := XMM()
+	VMOVSS(s.data(name+"_", F32(f), 1), v)
 	return v
 }
 
@@ -69,26 +93,19 @@ func (s *isa) setMask(n Register) {
 		KMOVW(bits, s.k)
 		return
 	}
-	table := GLOBL("lanes", 0)
-	if !lanesWritten {
-		for i := range 16 {
-			v := uint32(0)
-			if i < 8 {
-				v = 0xffffffff
-			}
-			DATA(4*i, U32(v))
+	if !s.written["lanes"] {
+		s.data("lanes", U32(0xffffffff), s.lanes)
+		for i := range s.lanes {
+			DATA(4*(s.lanes+i), U32(0))
 		}
-		lanesWritten = true
 	}
 	p := GP64()
-	LEAQ(table, p)
+	LEAQ(NewDataAddr(NewStaticSymbol("lanes"), 0), p)
 	NEGQ(n)
 	s.k = YMM()
 	VMOVUPS(Mem{Base: p, Index: n, Scale: 4, Disp: 32}, s.k)
 	NEGQ(n)
 }
-
-var lanesWritten bool
 
 // load reads a vector, zeros where lanes are masked off.
 func (s *isa) load(m Mem, masked bool) Register {
@@ -137,6 +154,45 @@ func (s *isa) keep(v, other Register, masked bool) {
 	}
 }
 
+// nans remembers whether a NaN was seen.
+type nans struct {
+	s   *isa
+	any Register
+}
+
+func (s *isa) unordered() nans {
+	if !s.masks {
+		return nans{s, s.zero()}
+	}
+	k := K()
+	KXORW(k, k, k)
+	return nans{s, k}
+}
+
+func (n nans) collect(v Register) {
+	const unordered = 3
+	if n.s.masks {
+		k := K()
+		VCMPPS(Imm(unordered), v, v, k)
+		KORW(k, n.any, n.any)
+		return
+	}
+	w := YMM()
+	VCMPPS(Imm(unordered), v, v, w)
+	VORPS(w, n.any, n.any)
+}
+
+func (n nans) jumpIfNone(label string) {
+	bits := GP32()
+	if n.s.masks {
+		KMOVW(n.any, bits)
+	} else {
+		VMOVMSKPS(n.any, bits)
+	}
+	TESTL(bits, bits)
+	JZ(LabelRef(label))
+}
+
 // fold reduces v to one value in every lane of its lowest quarter or half.
 func (s *isa) fold(v Register, op func(a, b, dst Op)) {
 	x := low(v)
@@ -162,26 +218,19 @@ func maxi(a, b, dst Op) { VMAXPS(a, b, dst) }
 func (s *isa) spread(v Register) { VBROADCASTSS(low(v), v) }
 
 // polynomial evaluates Σ c[i]·x^i by Horner's rule.
-func (s *isa) polynomial(name string, x Register, c []float32) Register {
+func (s *isa) polynomial(c []Op, x Register) Register {
 	p := s.vec()
-	n := len(c) - 1
-	VMOVAPS(s.coefficient(name, n, c[n]), p)
-	for i := n - 1; i >= 0; i-- {
-		VFMADD213PS(s.coefficient(name, i, c[i]), x, p)
+	VMOVUPS(c[len(c)-1], p)
+	for i := len(c) - 2; i >= 0; i-- {
+		VFMADD213PS(c[i], x, p)
 	}
 	return p
 }
 
-// coefficients holds the vectors that a function keeps in registers.
-var coefficients = map[string]Register{}
-
-func (s *isa) coefficient(name string, i int, c float32) Register {
-	return coefficients[fmt.Sprint(name, i)]
-}
-
-// keepPolynomial loads coefficients for polynomial.
-func (s *isa) keepPolynomial(name string, c []float32) {
-	for i, v := range c {
-		coefficients[fmt.Sprint(name, i)] = s.constant(fmt.Sprint(name, i), v)
+func (s *isa) constants(name string, c ...float32) []Op {
+	ops := make([]Op, len(c))
+	for i, f := range c {
+		ops[i] = s.constant(fmt.Sprint(name, i), f)
 	}
+	return ops
 }

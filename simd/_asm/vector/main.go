@@ -13,6 +13,7 @@ import (
 	"log"
 
 	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/gotypes"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
 )
@@ -24,6 +25,7 @@ func main() {
 	if !ok {
 		log.Fatalf("no instruction set %q", *name)
 	}
+	s.written = map[string]bool{}
 	ConstraintExpr("!purego,!noasm")
 	s.softmax()
 	s.expSum()
@@ -104,17 +106,22 @@ func (s *isa) at(base, offset Register, c int) Mem {
 func length(name string) Register { return Load(Param(name).Len(), GP64()) }
 func base(name string) Register   { return Load(Param(name).Base(), GP64()) }
 
-// broadcast is a float32 parameter in every lane.
-func (s *isa) broadcast(name string) Register {
-	c, err := Param(name).Resolve()
+// param is the address of a parameter or result, so that nothing but AVX
+// moves it.
+func param(c Component) Mem {
+	b, err := c.Resolve()
 	if err != nil {
 		log.Fatal(err)
 	}
+	return b.Addr
+}
+
+// broadcast is a float32 parameter in every lane.
+func (s *isa) broadcast(name string) Register {
 	v := s.vec()
-	VBROADCASTSS(c.Addr, v)
+	VBROADCASTSS(param(Param(name)), v)
 	return v
 }
 
-func (s *isa) result(name string, v Register) {
-	Store(low(v), Return(name))
-}
+// result returns the lowest lane of v.
+func (s *isa) result(c Component, v Register) { VMOVSS(low(v), param(c)) }
