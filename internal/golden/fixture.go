@@ -276,6 +276,7 @@ func (f *Fixture) Input(t testing.TB, name string) Tensor {
 	p := in.Procedural
 	if p == nil {
 		t.Fatalf("golden: %s: input %s is neither stored nor procedural", f.File, name)
+		return Tensor{}
 	}
 	switch p.Formula {
 	case "blocky":

@@ -1,0 +1,32 @@
+// Package clipsurgery cuts out of a picture what texts name, with CLIP Surgery
+// to find it and Segment Anything to outline it, in pure Go. It is the one
+// place where the two meet; each is a package of its own.
+//
+// # What is where
+//
+//   - [github.com/clipsurgery/clipsurgery/vit]: CLIP's image and text towers;
+//     what surgery does to the image tower is plain data, a [github.com/clipsurgery/clipsurgery/vit.Plan].
+//   - [github.com/clipsurgery/clipsurgery/surgery]: plans, similarity, feature
+//     surgery, heat maps, points, and pictures of them.
+//   - [github.com/clipsurgery/clipsurgery/sam]: Segment Anything: encode once,
+//     prompt many times, everything mode, masks as run lengths.
+//   - [github.com/clipsurgery/clipsurgery/weights]: checkpoints as they are
+//     published; weights/shapes embeds small demo models with exact ground truth.
+//   - [github.com/clipsurgery/clipsurgery/tokenizer]: CLIP's byte-pair encoding.
+//   - [github.com/clipsurgery/clipsurgery/simd]: matrix products and vector
+//     operations in Go assembly, and a BLAS for gonum.
+//
+// # From picture to mask
+//
+//	image.Image ─ preprocess (Pillow-exact) ─ image tower with a plan ─ tokens
+//	tokens × texts ─ scores ─ heat map per text ─ points ─ SAM ─ mask
+//
+// Matrices are gonum's [gonum.org/v1/gonum/blas/blas32.General] at every joint: a row per token or
+// text. Everything that a caller passes or gets is in pixels of the original
+// picture. Models are immutable after loading and safe for concurrent use.
+//
+// The papers: Li et al., "A Closer Look at the Explainability of Contrastive
+// Language-Image Pre-training" (CLIP Surgery); Kirillov et al., "Segment
+// Anything"; Radford et al., "Learning Transferable Visual Models From Natural
+// Language Supervision" (CLIP).
+package clipsurgery
