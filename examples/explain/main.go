@@ -16,9 +16,9 @@ import (
 	"image"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/simd"
@@ -50,52 +50,46 @@ type job struct {
 }
 
 func run(ctx context.Context) error {
-	start := time.Now()
+	clock := cli.NewClock()
 	clip, err := cli.CLIP(*clipPath)
 	if err != nil {
 		return err
 	}
+	clock.Lap("load")
 	jobs, labels, err := work()
 	if err != nil {
 		return err
 	}
-	prompts := surgery.Templates()
-	if *templates != "" {
-		data, err := os.ReadFile(*templates)
-		if err != nil {
-			return err
-		}
-		prompts = strings.Split(strings.TrimSpace(string(data)), "\n")
+	e := explainer{clip: clip, labels: labels, singles: labels, size: *size, clock: clock}
+	if *single != "" {
+		e.singles = cli.List(*single)
 	}
-	palette, err := surgery.ColorMapNamed(*colors)
-	if err != nil {
-		return err
-	}
-	loaded := time.Now()
-
-	e := explainer{clip: clip, labels: labels, palette: surgery.Colors(palette), size: *size}
 	if e.size == 0 {
 		e.size = 2 * clip.Config().Vision.Size()
 	}
+	colors, err := surgery.ColorMapNamed(*colors)
+	if err != nil {
+		return err
+	}
+	e.colors = surgery.Colors(colors)
+	prompts, err := promptTemplates()
+	if err != nil {
+		return err
+	}
 	progress := vit.WithProgress(cli.Progress("labels"))
-	if e.text, err = clip.EncodeLabels(ctx, labels, prompts, progress); err != nil {
+	if e.text, err = clip.EncodeLabels(ctx, e.labels, prompts, progress); err != nil {
+		return err
+	}
+	if e.singleText, err = clip.EncodeLabels(ctx, e.singles, prompts, progress); err != nil {
 		return err
 	}
 	if e.empty, err = clip.EncodeLabels(ctx, []string{""}, prompts); err != nil {
 		return err
 	}
-	e.singles = labels
-	e.singleText = e.text
-	if *single != "" {
-		e.singles = cli.List(*single)
-		if e.singleText, err = clip.EncodeLabels(ctx, e.singles, prompts, progress); err != nil {
-			return err
-		}
-	}
-	encoded := time.Now()
+	clock.Lap("texts")
 
 	e.table = tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(e.table, "picture\tlabel\tCLIP's score\tsurgery sees it at\tfile")
+	fmt.Fprintln(e.table, "picture\tlabel\tCLIP's score\tmap\thottest at\tfile")
 	for _, j := range jobs {
 		if err := e.explain(ctx, j); err != nil {
 			return fmt.Errorf("%s: %w", j.name, err)
@@ -104,8 +98,15 @@ func run(ctx context.Context) error {
 	if err := e.table.Flush(); err != nil {
 		return err
 	}
-	fmt.Printf("\nload %v, texts %v, %d pictures %v; kernel %s\n", loaded.Sub(start).Round(time.Millisecond),
-		encoded.Sub(loaded).Round(time.Millisecond), len(jobs), time.Since(encoded).Round(time.Millisecond), simd.Best())
+	sheet, err := surgery.Sheet(e.tiles, surgery.Columns(e.columns))
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(*out, "sheet.png")
+	if err := cli.SavePNG(file, sheet); err != nil {
+		return err
+	}
+	fmt.Printf("\nall maps: %s\n%s; kernel %s\n", file, clock, simd.Best())
 	return nil
 }
 
@@ -113,11 +114,11 @@ func run(ctx context.Context) error {
 func work() ([]job, []string, error) {
 	labels := cli.List(*labelList)
 	if *imagePath != "" {
-		if len(labels) == 0 && *single == "" {
-			return nil, nil, errors.New("-image needs -labels or -text")
-		}
 		if len(labels) == 0 {
 			labels = cli.List(*single)
+		}
+		if len(labels) == 0 {
+			return nil, nil, errors.New("-image needs -labels or -text")
 		}
 		img, err := cli.Picture(*imagePath)
 		name := strings.TrimSuffix(filepath.Base(*imagePath), filepath.Ext(*imagePath))
@@ -141,101 +142,120 @@ func work() ([]job, []string, error) {
 	return jobs, labels, nil
 }
 
+func promptTemplates() ([]string, error) {
+	if *templates == "" {
+		return surgery.Templates(), nil
+	}
+	data, err := os.ReadFile(*templates)
+	return strings.Split(strings.TrimSpace(string(data)), "\n"), err
+}
+
 type explainer struct {
-	clip        *vit.CLIP
-	labels      []string
-	singles     []string
-	text, empty blas32.General
-	singleText  blas32.General
-	size        int
-	palette     surgery.RenderOption
-	table       *tabwriter.Writer
+	clip                    *vit.CLIP
+	labels, singles         []string
+	text, singleText, empty blas32.General
+	size                    int
+	colors                  surgery.RenderOption
+	clock                   *cli.Clock
+
+	table   *tabwriter.Writer
+	tiles   []surgery.Tile
+	columns int
+}
+
+// variant is one way of making maps.
+type variant struct {
+	name   string
+	labels []string
+	scores *surgery.Scores
 }
 
 // explain draws one picture's maps: a row of the sheet for each label.
 func (e *explainer) explain(ctx context.Context, j job) error {
-	both, err := e.clip.EncodePlans(ctx, j.picture, []vit.Plan{{}, surgery.CLIPSurgery()})
+	class, variants, err := e.scores(ctx, j.picture)
 	if err != nil {
 		return err
 	}
-	large, err := e.clip.EncodeImage(ctx, j.picture, vit.Resize(e.size), vit.Operate(surgery.CLIPSurgery()))
-	if err != nil {
-		return err
-	}
-	plain, err := surgery.Similarity(both[0], e.text)
-	if err != nil {
-		return err
-	}
-	columns := []column{
-		{"raw CLIP", plain, e.labels, *raw},
-		{"surgery", nil, e.labels, len(e.labels) > 1},
-		{fmt.Sprintf("surgery, %d px", e.size), nil, e.labels, len(e.labels) > 1},
-		{"single text", nil, e.singles, true},
-	}
-	if columns[1].scores, err = surgery.FeatureSurgery(both[1], e.text); err != nil {
-		return err
-	}
-	if columns[2].scores, err = surgery.FeatureSurgery(large, e.text); err != nil {
-		return err
-	}
-	if columns[3].scores, err = surgery.RemoveRedundant(both[1], e.singleText, e.empty); err != nil {
-		return err
-	}
-
 	draw := j.draw
-	if *single != "" {
-		draw = append(append([]string(nil), draw...), e.singles...)
+	for _, label := range e.singles {
+		if *single != "" && !slices.Contains(draw, label) {
+			draw = append(slices.Clone(draw), label)
+		}
 	}
-	var tiles []surgery.Tile
-	width := 1
 	for _, label := range draw {
 		row := []surgery.Tile{{Picture: j.picture, Caption: label}}
-		for _, c := range columns {
-			i := index(c.labels, label)
-			if !c.draw || i < 0 {
+		for _, v := range variants {
+			i := slices.Index(v.labels, label)
+			if i < 0 {
 				continue
 			}
-			heat, err := c.scores.Map(i)
+			heat, err := v.scores.Map(i)
 			if err != nil {
-				return fmt.Errorf("%s, %s: %w", label, c.name, err)
+				return fmt.Errorf("%s, %s: %w", label, v.name, err)
 			}
-			overlay, err := surgery.Overlay(j.picture, heat, e.palette)
+			overlay, err := surgery.Overlay(j.picture, heat, e.colors)
 			if err != nil {
 				return err
 			}
-			row = append(row, surgery.Tile{Picture: overlay, Caption: c.name})
-			file := filepath.Join(*out, fmt.Sprintf("%s-%s-%s.png", j.name, cli.FileName(label), cli.FileName(c.name)))
+			file := filepath.Join(*out, cli.FileName(j.name, label, v.name)+".png")
 			if err := cli.SavePNG(file, overlay); err != nil {
 				return err
 			}
-			if c.name == "surgery" || len(e.labels) == 1 && c.name == "single text" {
-				x, y := heat.Peak()
-				fmt.Fprintf(e.table, "%s\t%s\t%.3f\t(%d, %d)\t%s\n", j.name, label, plain.Class()[index(e.labels, label)], x, y, file)
+			row = append(row, surgery.Tile{Picture: overlay, Caption: v.name})
+			score := "-"
+			if k := slices.Index(e.labels, label); k >= 0 {
+				score = fmt.Sprintf("%.3f", class[k])
 			}
+			x, y := heat.Peak()
+			fmt.Fprintf(e.table, "%s\t%s\t%s\t%s\t(%d, %d)\t%s\n", j.name, label, score, v.name, x, y, file)
 		}
-		width = max(width, len(row))
-		tiles = append(tiles, row...)
+		for len(row) <= len(variants) {
+			row = append(row, surgery.Tile{Picture: &image.Gray{Pix: []uint8{255}, Stride: 1, Rect: image.Rect(0, 0, 1, 1)}})
+		}
+		e.columns = len(row)
+		e.tiles = append(e.tiles, row...)
 	}
-	sheet, err := surgery.Sheet(tiles, surgery.Columns(width))
+	e.clock.Lap("drawing")
+	return nil
+}
+
+// scores runs the towers and compares with the texts. Raw CLIP's class row is
+// the labels' scores for the whole picture. Labels that are alone have no set
+// to be told apart from: they are explained as single texts only.
+func (e *explainer) scores(ctx context.Context, picture image.Image) (class []float32, variants []variant, err error) {
+	native, err := e.clip.EncodePlans(ctx, picture, []vit.Plan{surgery.Raw(), surgery.CLIPSurgery()})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	return cli.SavePNG(filepath.Join(*out, j.name+".png"), sheet)
-}
-
-// column is one way of making maps.
-type column struct {
-	name   string
-	scores *surgery.Scores
-	labels []string
-	draw   bool
-}
-
-func index(list []string, s string) int {
-	for i, v := range list {
-		if v == s {
-			return i
+	large, err := e.clip.EncodeImage(ctx, picture, vit.Resize(e.size), vit.Operate(surgery.CLIPSurgery()))
+	if err != nil {
+		return nil, nil, err
+	}
+	e.clock.Lap("pictures")
+	plain, err := surgery.Similarity(native[0], e.text)
+	if err != nil {
+		return nil, nil, err
+	}
+	if *raw {
+		variants = append(variants, variant{"raw CLIP", e.labels, plain})
+	}
+	if len(e.labels) > 1 {
+		set, err := surgery.FeatureSurgery(native[1], e.text)
+		if err != nil {
+			return nil, nil, err
 		}
+		finer, err := surgery.FeatureSurgery(large, e.text)
+		if err != nil {
+			return nil, nil, err
+		}
+		variants = append(variants, variant{"surgery", e.labels, set},
+			variant{fmt.Sprintf("surgery %d px", e.size), e.labels, finer})
 	}
-	return -1
+	alone, err := surgery.RemoveRedundant(native[1], e.singleText, e.empty)
+	if err != nil {
+		return nil, nil, err
+	}
+	variants = append(variants, variant{"single text", e.singles, alone})
+	e.clock.Lap("maps")
+	return plain.Class(), variants, nil
 }

@@ -13,8 +13,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"time"
+	"unicode"
 
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/clipsurgery/clipsurgery/sam"
@@ -102,14 +105,44 @@ func List(s string) []string {
 	return out
 }
 
-// FileName makes a label fit for a file's name.
-func FileName(label string) string {
+// FileName joins names, such as a picture's and a label, to a file's name that
+// every file system takes: letters, digits, dots and dashes.
+func FileName(names ...string) string {
 	return strings.Map(func(r rune) rune {
-		if r == '/' || r == '\\' || r == ':' || r <= ' ' || strings.ContainsRune(`<>"|?*`, r) {
-			return '-'
+		if r == '.' || unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return r
 		}
-		return r
-	}, label)
+		return '-'
+	}, strings.Join(names, "-"))
+}
+
+// Clock adds up the time of a program's stages.
+type Clock struct {
+	last   time.Time
+	stages []string
+	spent  map[string]time.Duration
+}
+
+// NewClock starts a clock.
+func NewClock() *Clock { return &Clock{last: time.Now(), spent: make(map[string]time.Duration)} }
+
+// Lap books the time since the last lap, or the start, on a stage.
+func (c *Clock) Lap(stage string) {
+	now := time.Now()
+	if !slices.Contains(c.stages, stage) {
+		c.stages = append(c.stages, stage)
+	}
+	c.spent[stage] += now.Sub(c.last)
+	c.last = now
+}
+
+// String lists the stages in the order of their first laps.
+func (c *Clock) String() string {
+	var parts []string
+	for _, s := range c.stages {
+		parts = append(parts, fmt.Sprintf("%s %v", s, c.spent[s].Round(time.Millisecond)))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Progress returns a callback that draws a bar on standard error, or nothing
