@@ -2,13 +2,23 @@ package weights
 
 import "errors"
 
-// What can be wrong with a checkpoint. Errors wrap one of these and name the
-// file, the tensor as the file calls it, what was wanted and what was found.
+// What can be wrong with a checkpoint. Errors of this package wrap one or more
+// of these, or an error of the file system; their messages name the file, the
+// tensor as the file calls it, what was wanted and what was found.
 var (
-	ErrFormat    = errors.New("not a readable checkpoint")
-	ErrMissing   = errors.New("missing tensor")
-	ErrSurplus   = errors.New("surplus tensor")
-	ErrShape     = errors.New("wrong shape")
-	ErrDType     = errors.New("wrong data type")
-	ErrNotFinite = errors.New("weight is not finite")
+	// ErrFormat reports a file that is malformed, hostile, or of a kind that
+	// this package does not read.
+	ErrFormat = errors.New("not a readable checkpoint")
+	// ErrMissing reports a tensor that the file lacks.
+	ErrMissing = errors.New("missing tensor")
+	// ErrSurplus reports a tensor that no part of the model uses; see
+	// [AllowSurplus].
+	ErrSurplus = errors.New("surplus tensor")
+	// ErrShape reports a tensor of another shape than wanted.
+	ErrShape = errors.New("wrong shape")
+	// ErrDType reports elements that, where weights are wanted, are not floating
+	// point.
+	ErrDType = errors.New("wrong data type")
+	// ErrNotFinite reports a NaN, an infinity, or a value beyond float32.
+	ErrNotFinite = errors.New("value is not finite")
 )

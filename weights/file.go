@@ -24,7 +24,6 @@ type TensorInfo struct {
 type File struct {
 	path         string
 	tensors      map[string]*tensor
-	names        []string // sorted
 	metadata     map[string]string
 	config       []byte
 	preprocessor []byte
@@ -102,7 +101,7 @@ func (v function) read(dst []float32) error {
 
 func (function) release() {}
 
-// add registers a tensor; names are sorted once all are there.
+// add registers a tensor.
 func (f *File) add(t *tensor) error {
 	if _, ok := f.tensors[t.Name]; ok {
 		return t.fail(ErrFormat, "named twice")
@@ -111,7 +110,6 @@ func (f *File) add(t *tensor) error {
 		return t.fail(ErrFormat, "impossible shape %v", t.Shape)
 	}
 	f.tensors[t.Name] = t
-	f.names = nil
 	return nil
 }
 
@@ -144,18 +142,7 @@ func (t *tensor) fail(kind error, format string, args ...any) error {
 }
 
 // Names returns the names of all tensors, sorted.
-func (f *File) Names() []string {
-	f.mu.RLock()
-	names := f.names
-	f.mu.RUnlock()
-	if names == nil {
-		names = slices.Sorted(maps.Keys(f.tensors))
-		f.mu.Lock()
-		f.names = names
-		f.mu.Unlock()
-	}
-	return slices.Clone(names)
-}
+func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.tensors)) }
 
 // Shape returns a tensor's dimensions, empty for a scalar, and whether the
 // tensor exists.

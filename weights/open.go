@@ -95,15 +95,16 @@ func open(fsys fs.FS, name, dir string, opts []Option) (_ *File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	head := make([]byte, min(src.size(), 64))
-	if head, err = src.bytes(0, len(head), head); err != nil {
-		return nil, fmt.Errorf("weights: %s: %w", f.path, err)
-	}
-	if isIndex(head) {
-		err = f.addShards(fsys, name, src)
-	} else {
-		err = f.addFile(f.path, src)
-	}
+	err = guard(func() error {
+		index, err := isIndex(src)
+		switch {
+		case err != nil:
+			return fmt.Errorf("weights: %s: %w", f.path, err)
+		case index:
+			return f.addShards(fsys, name, src)
+		}
+		return f.addFile(f.path, src)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -122,17 +123,14 @@ func (f *File) open(fsys fs.FS, name, shown string) (source, error) {
 
 // addFile adds the tensors of one file, whatever its kind.
 func (f *File) addFile(path string, src source) error {
-	return guard(func() error {
-		head := make([]byte, min(src.size(), 64))
-		head, err := src.bytes(0, len(head), head)
-		if err != nil {
-			return fmt.Errorf("weights: %s: %w", path, err)
-		}
-		if isIndex(head) {
-			return fmt.Errorf("weights: %s: %w: an index of shards, where a file of tensors should be", path, ErrFormat)
-		}
-		return f.addSafetensors(path, src)
-	})
+	index, err := isIndex(src)
+	switch {
+	case err != nil:
+		return fmt.Errorf("weights: %s: %w", path, err)
+	case index:
+		return fmt.Errorf("weights: %s: %w: an index of shards, where a file of tensors should be", path, ErrFormat)
+	}
+	return f.addSafetensors(path, src)
 }
 
 // findIn returns the path of the checkpoint in a directory.
@@ -148,11 +146,15 @@ func findIn(fsys fs.FS, dir string) (string, error) {
 
 // isIndex tells a shard index by its first bytes: JSON text, unlike the first
 // eight bytes of any checkpoint, holds no control characters.
-func isIndex(head []byte) bool {
+func isIndex(src source) (bool, error) {
+	head, err := readAll(src, 0, int(min(src.size(), 64)))
+	if err != nil {
+		return false, err
+	}
 	text := bytes.TrimLeft(head, " \t\r\n")
 	return len(text) > 0 && text[0] == '{' && !slices.ContainsFunc(head, func(b byte) bool {
 		return b < ' ' && b != '\t' && b != '\r' && b != '\n'
-	})
+	}), nil
 }
 
 // addShards adds the tensors of all files that an index names. Index and files

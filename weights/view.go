@@ -3,306 +3,225 @@ package weights
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"sort"
 	"strings"
 )
 
-// View is a File seen through one layout: OpenAI's names for CLIP, Meta's for
-// SAM. Tensors that the published layout splits or transposes are joined and
-// turned as they are read.
+// View is a [File] under one set of names and shapes, whoever published it:
+// OpenAI's for CLIP, Meta's for SAM. Tensors that the file splits or stores
+// transposed are joined and turned while they are read. It is immutable and
+// safe for concurrent use.
 type View struct {
 	file    *File
-	tensors map[string]origin
+	layout  *layout
+	tensors map[string]link // by the view's names
+	surplus bool            // allowed
 }
 
-// origin is where a tensor of the layout lies in the file.
-type origin struct {
-	parts     []string // joined along the first axis
-	transpose bool     // stored as [columns, rows]
+// link is where a tensor of the view lies in the file.
+type link struct {
+	parts   []string // names in the file, joined along the first axis
+	turned  bool     // stored with its two axes exchanged
+	present bool     // at least one part is in the file
 }
 
-// rename maps a file's name to the layout's.
-type rename struct {
-	from *regexp.Regexp
-	to   string // "" for a tensor that the layout does not need
-	part int    // of several that are joined
-	turn bool
-}
+// CLIP views a checkpoint of openai/CLIP, of OpenCLIP (the text tower at the
+// top or under "text.") or of Hugging Face's CLIPModel, under OpenAI's names:
+// "visual.conv1.weight", "transformer.resblocks.0.attn.in_proj_weight",
+// "text_projection" and so on. The error is [ErrMissing] where f holds no CLIP.
+func CLIP(f *File, opts ...Option) (*View, error) { return view(f, "CLIP", clipLayouts, opts) }
 
-func renames(lines ...string) []rename {
-	var all []rename
-	for _, line := range lines {
-		f := strings.Fields(line)
-		r := rename{from: regexp.MustCompile("^" + f[0] + "$")}
-		for _, w := range f[1:] {
-			switch w {
-			case "->", "-":
-			case "part0", "part1", "part2":
-				r.part = int(w[4] - '0')
-			case "transposed":
-				r.turn = true
-			default:
-				r.to = w
-			}
-		}
-		all = append(all, r)
+// SAM views a checkpoint of segment-anything, of MobileSAM or of Hugging Face's
+// SamModel under Meta's names: "image_encoder.pos_embed" and so on. The error
+// is [ErrMissing] where f holds no SAM.
+func SAM(f *File, opts ...Option) (*View, error) { return view(f, "SAM", samLayouts, opts) }
+
+func view(f *File, model string, layouts func() []layout, opts []Option) (*View, error) {
+	o := options{surplus: f.surplus}
+	for _, opt := range opts {
+		opt(&o)
 	}
-	return all
-}
-
-// apply returns the layout's name; names that no rule knows stay as they are.
-func apply(table []rename, name string) (to string, part int, turn bool) {
-	for _, r := range table {
-		if r.from.MatchString(name) {
-			if r.to == "" {
-				return "", 0, false
-			}
-			return r.from.ReplaceAllString(name, r.to), r.part, r.turn
-		}
-	}
-	return name, 0, false
-}
-
-// CLIP sees a checkpoint in OpenAI's layout: that of openai/CLIP, of OpenCLIP
-// (with the text tower at the top or under text.), or of Hugging Face's
-// CLIPModel.
-func CLIP(f *File) (*View, error) {
-	return view(f, "CLIP", clipLayouts())
-}
-
-// SAM sees a checkpoint in Meta's layout: that of segment-anything and
-// MobileSAM, or of Hugging Face's SamModel.
-func SAM(f *File) (*View, error) {
-	return view(f, "SAM", samLayouts())
-}
-
-// layout is a published way of naming a model's tensors.
-type layout struct {
-	name  string
-	sign  []string // one of these tensors tells it
-	table []rename
-}
-
-func view(f *File, model string, layouts []layout) (*View, error) {
+	names := f.Names()
 	var signs []string
-	for _, l := range layouts {
-		for _, s := range l.sign {
-			if _, ok := f.tensors[s]; ok {
-				return viewAs(f, l.table)
-			}
-		}
-		signs = append(signs, fmt.Sprintf("%s (%s)", l.sign[0], l.name))
-	}
-	return nil, fmt.Errorf("weights: %s: %w: no layout of %s: none of %s", f.path, ErrMissing, model, strings.Join(signs, ", "))
-}
-
-func viewAs(f *File, table []rename) (*View, error) {
-	v := &View{file: f, tensors: make(map[string]origin)}
-	for _, name := range f.Names() {
-		to, part, turn := apply(table, name)
-		if to == "" {
+	for _, l := range layouts() {
+		if !slices.ContainsFunc(names, l.signed) {
+			signs = append(signs, l.signs...)
 			continue
 		}
-		s := v.tensors[to]
-		for len(s.parts) <= part {
-			s.parts = append(s.parts, "")
+		v := &View{f, &l, make(map[string]link), o.surplus}
+		for _, name := range names {
+			if !l.known(name) {
+				own := l.nameOf(name)
+				v.tensors[own] = v.link(own)
+			}
 		}
-		if s.parts[part] != "" {
-			return nil, fmt.Errorf("weights: %s: %w: %s and %s are the same tensor", f.path, ErrFormat, s.parts[part], name)
-		}
-		s.parts[part], s.transpose = name, turn
-		v.tensors[to] = s
+		return v, nil
 	}
-	return v, nil
+	return nil, fmt.Errorf("weights: %s: %w: no name begins as those of a %s do: %s", f.path, ErrMissing, model, strings.Join(signs, ", "))
 }
 
-// Names returns the layout's names of all tensors, sorted.
+// link finds a tensor of the view in the file.
+func (v *View) link(name string) link {
+	parts, turned := v.layout.partsOf(name)
+	return link{parts, turned, slices.ContainsFunc(parts, func(p string) bool { return v.file.tensors[p] != nil })}
+}
+
+// Names returns the view's names of all tensors, sorted, less those that
+// published files carry and no model uses.
 func (v *View) Names() []string { return slices.Sorted(maps.Keys(v.tensors)) }
 
-// Has tells whether the view has the tensor.
-func (v *View) Has(name string) bool {
-	_, ok := v.tensors[name]
-	return ok
-}
+// Has reports whether the file holds a tensor, or a part of it.
+func (v *View) Has(name string) bool { return v.tensors[name].present }
 
-// Shape returns the extents of a tensor in the layout.
+// Shape returns a tensor's dimensions, empty for a scalar, and whether the
+// tensor exists. Where parts of it are missing or disagree, the first that
+// exists tells.
 func (v *View) Shape(name string) ([]int, bool) {
-	s, ok := v.tensors[name]
+	l, ok := v.tensors[name]
 	if !ok {
 		return nil, false
 	}
-	shape, err := v.shape(s)
-	return shape, err == nil
-}
-
-func (v *View) shape(s origin) ([]int, error) {
-	var shape []int
-	for i, p := range s.parts {
-		own, ok := v.file.Shape(p)
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("%w: part %d of %d", ErrMissing, i+1, len(s.parts))
-		case i == 0:
-			shape = own
-		case len(own) == 0 || !slices.Equal(own[1:], shape[1:]):
-			return nil, fmt.Errorf("%w: %s is %v, its neighbour %v", ErrShape, p, own, shape)
-		default:
-			shape[0] += own[0]
+	for _, part := range l.parts {
+		if shape, ok := v.file.Shape(part); ok {
+			if len(l.parts) > 1 && len(shape) > 0 {
+				shape[0] *= len(l.parts)
+			}
+			if l.turned {
+				slices.Reverse(shape)
+			}
+			return shape, true
 		}
 	}
-	if s.transpose {
-		if len(shape) != 2 {
-			return nil, fmt.Errorf("%w: %s: want 2 axes, got %v", ErrShape, s.parts[0], shape)
-		}
-		shape[0], shape[1] = shape[1], shape[0]
-	}
-	return shape, nil
+	return nil, false
 }
 
-// Float32 returns a tensor of the layout. With a shape the tensor must have it;
-// -1 matches any extent.
+// Float32 returns the elements of a tensor as [File.Float32] does.
 func (v *View) Float32(name string, shape ...int) ([]float32, error) {
-	got, err := v.checked(name)
-	if err != nil {
-		return nil, err
+	got, ok := v.Shape(name)
+	if !ok {
+		return nil, v.file.missing(v.called(name))
 	}
-	if len(shape) > 0 && !matches(got, shape) {
+	if shape != nil && !matches(got, shape) {
 		return nil, fmt.Errorf("weights: %s: %w: %s: want %v, got %v", v.file.path, ErrShape, v.called(name), shape, got)
 	}
-	n, ok := volume(got)
-	if !ok {
-		return nil, fmt.Errorf("weights: %s: %w: %s: impossible shape %v", v.file.path, ErrFormat, v.called(name), got)
-	}
+	n, _ := volume(got)
 	dst := make([]float32, n)
 	return dst, v.Read(name, dst)
 }
 
-func (v *View) checked(name string) ([]int, error) {
-	s, ok := v.tensors[name]
-	if !ok {
-		return nil, fmt.Errorf("weights: %s: %w: %s", v.file.path, ErrMissing, name)
-	}
-	shape, err := v.shape(s)
-	if err != nil {
-		return nil, fmt.Errorf("weights: %s: %s: %w", v.file.path, v.called(name), err)
-	}
-	return shape, nil
-}
-
-// called is what the file calls a tensor.
-func (v *View) called(name string) string {
-	if s, ok := v.tensors[name]; ok {
-		return strings.Join(s.parts, "+")
-	}
-	return name
-}
-
-// Read converts a tensor of the layout into dst, which has its size.
+// Read fills dst, whose length must be the number of the tensor's elements,
+// row by row. The errors are those of [File.Read].
 func (v *View) Read(name string, dst []float32) error {
-	shape, err := v.checked(name)
-	if err != nil {
-		return err
+	l, ok := v.tensors[name]
+	if !ok {
+		return v.file.missing(v.called(name))
 	}
-	if n, ok := volume(shape); !ok || n != len(dst) {
-		return fmt.Errorf("weights: %s: %w: %s: %v into %d values", v.file.path, ErrShape, v.called(name), shape, len(dst))
+	if len(dst)%len(l.parts) != 0 {
+		return fmt.Errorf("weights: %s: %w: %s: %d elements are not %d parts", v.file.path, ErrShape, v.called(name), len(dst), len(l.parts))
 	}
-	s := v.tensors[name]
-	if s.transpose {
-		rows, cols := shape[0], shape[1]
-		stored := make([]float32, len(dst))
-		if err := v.file.Read(s.parts[0], stored); err != nil {
+	if l.turned {
+		return v.readTurned(l, dst)
+	}
+	n := len(dst) / len(l.parts)
+	for i, part := range l.parts {
+		if err := v.file.Read(part, dst[i*n:(i+1)*n]); err != nil {
 			return err
 		}
-		for i := range rows {
-			for j := range cols {
-				dst[i*cols+j] = stored[j*rows+i]
-			}
-		}
-		return nil
-	}
-	for _, p := range s.parts {
-		own, _ := v.file.Shape(p)
-		n, _ := volume(own)
-		if err := v.file.Read(p, dst[:n]); err != nil {
-			return err
-		}
-		dst = dst[n:]
 	}
 	return nil
 }
 
-// Release lets the mapped pages of tensors go that were read.
+// readTurned reads a matrix that the file stores transposed.
+func (v *View) readTurned(l link, dst []float32) error {
+	stored, err := v.file.Float32(l.parts[0], -1, -1)
+	if err != nil {
+		return err
+	}
+	t := v.file.tensors[l.parts[0]]
+	rows, cols := t.Shape[0], t.Shape[1]
+	if len(dst) != len(stored) {
+		return t.fail(ErrShape, "want %d elements, got %v", len(dst), t.Shape)
+	}
+	for i := range rows {
+		for j := range cols {
+			dst[j*rows+i] = stored[i*cols+j]
+		}
+	}
+	return nil
+}
+
+// Release lets go of the memory that holds the named tensors, where the file
+// is mapped; see [File.Release].
 func (v *View) Release(names ...string) {
 	for _, name := range names {
 		v.file.Release(v.tensors[name].parts...)
 	}
 }
 
-// Metadata and Config are the file's.
-func (v *View) Metadata() map[string]string { return v.file.Metadata() }
+// called is what the file calls a tensor, or would.
+func (v *View) called(name string) string {
+	return strings.Join(v.link(name).parts, " + ")
+}
 
-// Config is the file's [File.Config].
-func (v *View) Config() []byte { return v.file.Config() }
-
-// Check compares the tensors with those that a model wants and reports all that
-// are missing, misshapen, of a type that is no weight, or surplus, in one
-// error.
+// Check compares the tensors with those that a model wants, by the view's
+// names, and reports in one error all that are missing, misshapen, not
+// floating point or surplus, by the file's names. The error wraps [ErrMissing],
+// [ErrShape], [ErrDType] and [ErrSurplus], as far as they apply.
 func (v *View) Check(want []TensorInfo) error {
-	var problems []string
-	var kinds []error
-	note := func(kind error, format string, args ...any) {
-		problems = append(problems, fmt.Sprintf("%v: ", kind)+fmt.Sprintf(format, args...))
-		if !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
-	}
-	known := make(map[string]bool)
+	var e mismatch
+	wanted := make(map[string]bool)
 	for _, w := range want {
-		known[w.Name] = true
-		s, ok := v.tensors[w.Name]
-		if !ok {
-			note(ErrMissing, "%s, %v", w.Name, w.Shape)
-			continue
+		parts, turned := v.layout.partsOf(w.Name)
+		shape := slices.Clone(w.Shape)
+		if turned {
+			slices.Reverse(shape)
 		}
-		shape, err := v.shape(s)
-		switch {
-		case err != nil:
-			note(ErrShape, "%s: %v", v.called(w.Name), err)
-		case !matches(shape, w.Shape):
-			note(ErrShape, "%s: want %v, got %v", v.called(w.Name), w.Shape, shape)
-		default:
-			for _, p := range s.parts {
-				if info, _ := v.file.Info(p); !info.DType.Float() {
-					note(ErrDType, "%s: want F32, F16, BF16 or F64, got %v", p, info.DType)
-				}
+		if len(parts) > 1 && len(shape) > 0 && shape[0] > 0 {
+			shape[0] /= len(parts)
+		}
+		for _, part := range parts {
+			wanted[part] = true
+			t := v.file.tensors[part]
+			switch {
+			case t == nil:
+				e.add(ErrMissing, "%s %v", part, shape)
+			case !matches(t.Shape, shape):
+				e.add(ErrShape, "%s: want %v, got %v", part, shape, t.Shape)
+			case !t.DType.Float():
+				e.add(ErrDType, "%s: want F32, F64, F16 or BF16, got %v", part, t.DType)
 			}
 		}
 	}
-	if !v.file.surplus {
-		for _, name := range v.Names() {
-			if !known[name] {
-				note(ErrSurplus, "%s", v.called(name))
+	if !v.surplus {
+		for _, name := range v.file.Names() {
+			if !wanted[name] && !v.layout.known(name) {
+				e.add(ErrSurplus, "%s %v", name, v.file.tensors[name].Shape)
 			}
 		}
 	}
-	if len(problems) == 0 {
+	if e.lines == nil {
 		return nil
 	}
-	sort.Strings(problems)
-	return &mismatch{file: v.file.path, problems: problems, kinds: kinds}
+	e.file, e.layout = v.file.path, v.layout.name
+	return &e
 }
 
-// mismatch lists all that is wrong with a checkpoint's tensors.
+// mismatch is all that is wrong with a checkpoint's tensors.
 type mismatch struct {
-	file     string
-	problems []string
-	kinds    []error
+	file, layout string
+	lines        []string
+	kinds        []error
 }
 
-func (m *mismatch) Error() string {
-	return fmt.Sprintf("weights: %s: %d problems:\n%s", m.file, len(m.problems), strings.Join(m.problems, "\n"))
+func (e *mismatch) add(kind error, format string, args ...any) {
+	e.lines = append(e.lines, kind.Error()+": "+fmt.Sprintf(format, args...))
+	if !slices.Contains(e.kinds, kind) {
+		e.kinds = append(e.kinds, kind)
+	}
 }
 
-func (m *mismatch) Unwrap() []error { return m.kinds }
+func (e *mismatch) Error() string {
+	return fmt.Sprintf("weights: %s, in the layout of %s: %s", e.file, e.layout, strings.Join(e.lines, "\n\t"))
+}
+
+func (e *mismatch) Unwrap() []error { return e.kinds }

@@ -1,0 +1,535 @@
+package weights
+
+import (
+	"bytes"
+	"embed"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/stretchr/testify/require"
+)
+
+func formats(t testing.TB, name string) string {
+	return filepath.Join(golden.Root(t), "formats", name)
+}
+
+func mustOpen(t testing.TB, path string, opts ...Option) *File {
+	f, err := Open(path, opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, f.Close()) })
+	return f
+}
+
+// safetensor is a safetensors file of F32 tensors; header overrides what is
+// made of them.
+func safetensor(t testing.TB, tensors map[string][]float32, shapes map[string][]int) []byte {
+	header := map[string]any{}
+	var data []byte
+	for _, name := range slices.Sorted(maps.Keys(tensors)) {
+		shape := shapes[name]
+		if shape == nil {
+			shape = []int{len(tensors[name])}
+		}
+		start := len(data)
+		for _, v := range tensors[name] {
+			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+		}
+		header[name] = map[string]any{"dtype": "F32", "shape": shape, "data_offsets": []int{start, len(data)}}
+	}
+	text, err := json.Marshal(header)
+	require.NoError(t, err)
+	out := binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
+	return append(append(out, text...), data...)
+}
+
+// TestFormatsAgree: one CLIP and one SAM, in every layout and container, give
+// the same tensors under the view's names.
+func TestFormatsAgree(t *testing.T) {
+	for model, c := range map[string]struct {
+		view  func(*File, ...Option) (*View, error)
+		base  string
+		files []string
+	}{
+		"CLIP": {CLIP, "clip_f32.safetensors", []string{"clip_f16.safetensors", "clip_bf16.safetensors", "clip_hf", "clip_open_clip",
+			"clip_open_clip/open_clip_model.safetensors", "clip_sharded", "clip_sharded/model.safetensors.index.json"}},
+		"SAM": {SAM, "sam_f16.safetensors", []string{"sam_hf"}},
+	} {
+		base, err := c.view(mustOpen(t, formats(t, c.base)))
+		require.NoError(t, err)
+		var want []TensorInfo
+		for _, name := range base.Names() {
+			shape, ok := base.Shape(name)
+			require.True(t, ok)
+			want = append(want, TensorInfo{Name: name, Shape: shape})
+		}
+		for _, file := range c.files {
+			t.Run(model+"/"+file, func(t *testing.T) {
+				v, err := c.view(mustOpen(t, formats(t, file)))
+				require.NoError(t, err)
+				require.Equal(t, base.Names(), v.Names())
+				require.NoError(t, v.Check(want))
+				for _, w := range want {
+					a, err := base.Float32(w.Name, w.Shape...)
+					require.NoError(t, err)
+					b, err := v.Float32(w.Name, w.Shape...)
+					require.NoError(t, err)
+					require.Equal(t, a, b, w.Name)
+					v.Release(w.Name)
+					again := make([]float32, len(b))
+					require.NoError(t, v.Read(w.Name, again))
+					require.Equal(t, b, again, "%s after its release", w.Name)
+				}
+			})
+		}
+	}
+}
+
+// TestLayoutsInvert: the tables translate both ways.
+func TestLayoutsInvert(t *testing.T) {
+	for _, c := range []struct {
+		file    string
+		layouts []layout
+	}{{"clip_hf", clipLayouts()}, {"sam_hf", samLayouts()}} {
+		for _, name := range mustOpen(t, formats(t, c.file)).Names() {
+			own := c.layouts[0].nameOf(name)
+			parts, _ := c.layouts[0].partsOf(own)
+			require.Contains(t, parts, name, own)
+		}
+	}
+}
+
+func TestTextModule(t *testing.T) {
+	f := mustOpen(t, formats(t, "clip_f32.safetensors"))
+	want, err := CLIP(f)
+	require.NoError(t, err)
+	var infos []TensorInfo
+	source := map[string]string{}
+	for _, name := range f.Names() {
+		info, _ := f.Info(name)
+		if !strings.HasPrefix(name, "visual.") && name != "logit_scale" {
+			info.Name = "text." + name
+		}
+		source[info.Name] = name
+		infos = append(infos, info)
+	}
+	module, err := FromFunc(infos, func(name string, dst []float32) error { return f.Read(source[name], dst) })
+	require.NoError(t, err)
+	got, err := CLIP(module)
+	require.NoError(t, err)
+	require.Equal(t, want.Names(), got.Names())
+	a, err := want.Float32("text_projection")
+	require.NoError(t, err)
+	b, err := got.Float32("text_projection")
+	require.NoError(t, err)
+	require.Equal(t, a, b)
+}
+
+// TestCheckListsAll: one error names everything that is wrong, in the file's
+// words.
+func TestCheckListsAll(t *testing.T) {
+	var infos []TensorInfo
+	add := func(name string, shape ...int) { infos = append(infos, TensorInfo{Name: name, Shape: shape}) }
+	layer := "vision_model.encoder.layers.0."
+	add(layer+"self_attn.q_proj.weight", 8, 8)
+	add(layer+"self_attn.v_proj.weight", 8, 7)
+	add(layer+"layer_norm1.weight", 9)
+	add("visual_projection.weight", 4, 8)
+	add("text_projection.weight", 8, 4)
+	add("vision_model.embeddings.position_ids", 1, 5)
+	add("classifier.weight", 3)
+	zeros := func(string, []float32) error { return nil }
+	f, err := FromFunc(infos, zeros)
+	require.NoError(t, err)
+	want := []TensorInfo{
+		{Name: "visual.transformer.resblocks.0.attn.in_proj_weight", Shape: []int{24, 8}},
+		{Name: "visual.transformer.resblocks.0.ln_1.weight", Shape: []int{8}},
+		{Name: "visual.proj", Shape: []int{8, 4}},
+		{Name: "text_projection", Shape: []int{8, 4}},
+	}
+	v, err := CLIP(f)
+	require.NoError(t, err)
+	err = v.Check(want)
+	for _, kind := range []error{ErrMissing, ErrShape, ErrSurplus} {
+		require.ErrorIs(t, err, kind)
+	}
+	require.NotErrorIs(t, err, ErrDType)
+	for _, s := range []string{
+		"missing tensor: " + layer + "self_attn.k_proj.weight [8 8]",
+		layer + "self_attn.v_proj.weight: want [8 8], got [8 7]",
+		layer + "layer_norm1.weight: want [8], got [9]",
+		"text_projection.weight: want [4 8], got [8 4]",
+		"surplus tensor: classifier.weight",
+	} {
+		require.ErrorContains(t, err, s)
+	}
+	require.NotContains(t, err.Error(), "position_ids")
+	require.NotContains(t, err.Error(), "visual_projection")
+
+	for _, opts := range [][]Option{{AllowSurplus()}, nil} {
+		f, err := FromFunc(infos, zeros, opts...)
+		require.NoError(t, err)
+		v, err := CLIP(f)
+		require.NoError(t, err)
+		require.Equal(t, opts == nil, errors.Is(v.Check(want), ErrSurplus))
+		v, err = CLIP(f, AllowSurplus())
+		require.NoError(t, err)
+		require.NotErrorIs(t, v.Check(want), ErrSurplus)
+	}
+
+	// A part of another size is found when read, too.
+	require.ErrorIs(t, v.Read("visual.transformer.resblocks.0.attn.in_proj_weight", make([]float32, 192)), ErrMissing)
+	require.ErrorIs(t, v.Read("text_projection", make([]float32, 5)), ErrShape)
+	_, err = v.Float32("text_projection", 8, 4)
+	require.ErrorIs(t, err, ErrShape)
+	_, err = v.Float32("ln_final.weight")
+	require.ErrorIs(t, err, ErrMissing)
+	require.ErrorContains(t, err, "text_model.final_layer_norm.weight")
+
+	_, err = SAM(f)
+	require.ErrorIs(t, err, ErrMissing)
+}
+
+func TestFloat32(t *testing.T) {
+	f, err := FromBytes(safetensor(t, map[string][]float32{"a": {1, 2, 3, 4, 5, 6}, "s": {7}, "e": {}},
+		map[string][]int{"a": {2, 3}, "s": {}, "e": {0, 3}}))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "e", "s"}, f.Names())
+	for _, shape := range [][]int{nil, {2, 3}, {-1, 3}, {-1, -1}} {
+		got, err := f.Float32("a", shape...)
+		require.NoError(t, err)
+		require.Equal(t, []float32{1, 2, 3, 4, 5, 6}, got)
+	}
+	for _, shape := range [][]int{{6}, {3, 2}, {-1}, {2, 3, 1}, {}} {
+		_, err := f.Float32("a", shape...)
+		if len(shape) == 0 {
+			require.ErrorIs(t, err, ErrShape, "an empty shape is a scalar's")
+			continue
+		}
+		require.ErrorIs(t, err, ErrShape)
+		require.ErrorContains(t, err, fmt.Sprint(shape))
+		require.ErrorContains(t, err, "[2 3]")
+	}
+	scalar, err := f.Float32("s")
+	require.NoError(t, err)
+	require.Equal(t, []float32{7}, scalar)
+	shape, ok := f.Shape("s")
+	require.True(t, ok)
+	require.Empty(t, shape)
+	empty, err := f.Float32("e", 0, 3)
+	require.NoError(t, err)
+	require.Empty(t, empty)
+	_, err = f.Float32("b")
+	require.ErrorIs(t, err, ErrMissing)
+	_, ok = f.Shape("b")
+	require.False(t, ok)
+	require.ErrorIs(t, f.Read("a", make([]float32, 5)), ErrShape)
+
+	require.NoError(t, f.Close())
+	require.NoError(t, f.Close())
+	_, err = f.Float32("a")
+	require.ErrorIs(t, err, fs.ErrClosed)
+}
+
+func TestHalfToFloat(t *testing.T) {
+	for h := range 1 << 16 {
+		sign, exponent, fraction := float64(1-h>>15*2), h>>10&31, float64(h&1023)
+		var want float64
+		switch exponent {
+		case 0:
+			want = sign * fraction * 0x1p-24
+		case 31:
+			want = sign * math.Inf(1)
+			if fraction != 0 {
+				want = math.NaN()
+			}
+		default:
+			want = sign * (1 + fraction/1024) * math.Exp2(float64(exponent-15))
+		}
+		got := float64(halfToFloat(uint16(h)))
+		if math.IsNaN(want) != math.IsNaN(got) || !math.IsNaN(want) && math.Float64bits(want) != math.Float64bits(got) {
+			t.Fatalf("%#04x: want %v, got %v", h, want, got)
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	le := binary.LittleEndian
+	for dtype, c := range map[DType]struct {
+		bytes []byte
+		want  float32
+	}{
+		F32:  {le.AppendUint32(nil, math.Float32bits(-1.5)), -1.5},
+		F64:  {le.AppendUint64(nil, math.Float64bits(1+0x1p-30)), 1},
+		F16:  {[]byte{0x00, 0xc2}, -3},
+		BF16: {[]byte{0x40, 0xc0}, -3},
+		I64:  {le.AppendUint64(nil, 1<<64-5), -5},
+		I32:  {le.AppendUint32(nil, 1<<32-5), -5},
+		I16:  {le.AppendUint16(nil, 1<<16-5), -5},
+		I8:   {[]byte{256 - 5}, -5},
+		U64:  {le.AppendUint64(nil, 1<<63), 1 << 63},
+		U32:  {le.AppendUint32(nil, 1<<31), 1 << 31},
+		U16:  {le.AppendUint16(nil, 1<<15), 1 << 15},
+		U8:   {[]byte{200}, 200},
+		Bool: {[]byte{1}, 1},
+	} {
+		dst := make([]float32, 2)
+		dtype.decode(dst, slices.Concat(c.bytes, c.bytes), le)
+		require.Equal(t, []float32{c.want, c.want}, dst, dtype)
+		clear(dst)
+		slices.Reverse(c.bytes)
+		dtype.decode(dst, slices.Concat(c.bytes, c.bytes), binary.BigEndian)
+		require.Equal(t, []float32{c.want, c.want}, dst, "%v, big-endian", dtype)
+		require.Equal(t, len(c.bytes), dtype.Size())
+	}
+}
+
+func TestNotFinite(t *testing.T) {
+	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		for _, at := range []int{0, 1, chunk - 1, chunk, chunk + 5} {
+			x := make([]float32, chunk+6)
+			for i := range x {
+				x[i] = math.MaxFloat32
+			}
+			x[at] = float32(bad)
+			f, err := FromBytes(safetensor(t, map[string][]float32{"w": x}, nil))
+			require.NoError(t, err)
+			_, err = f.Float32("w")
+			require.ErrorIs(t, err, ErrNotFinite)
+			require.ErrorContains(t, err, fmt.Sprintf("element %d is", at))
+		}
+	}
+}
+
+func TestFromFunc(t *testing.T) {
+	fill := func(name string, dst []float32) error {
+		for i := range dst {
+			dst[i] = float32(i)
+		}
+		return nil
+	}
+	f, err := FromFunc([]TensorInfo{{Name: "b", Shape: []int{2, 2}}, {Name: "a"}}, fill)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, f.Names())
+	got, err := f.Float32("b", 2, -1)
+	require.NoError(t, err)
+	require.Equal(t, []float32{0, 1, 2, 3}, got)
+	for _, bad := range [][]TensorInfo{
+		{{Name: "a"}, {Name: "a"}},
+		{{Name: "a", Shape: []int{-1}}},
+		{{Name: "a", Shape: []int{math.MaxInt, 2}}},
+		{{Name: "a", Shape: []int{1 << 31, 1 << 31}}},
+	} {
+		_, err := FromFunc(bad, fill)
+		require.ErrorIs(t, err, ErrFormat)
+	}
+	boom := errors.New("boom")
+	f, err = FromFunc([]TensorInfo{{Name: "a"}}, func(string, []float32) error { return boom })
+	require.NoError(t, err)
+	_, err = f.Float32("a")
+	require.ErrorIs(t, err, boom)
+	f, err = FromFunc([]TensorInfo{{Name: "a"}}, func(_ string, dst []float32) error { dst[0] = float32(math.NaN()); return nil })
+	require.NoError(t, err)
+	_, err = f.Float32("a")
+	require.ErrorIs(t, err, ErrNotFinite)
+}
+
+//go:embed testdata
+var embedded embed.FS
+
+// wholeOnly hides every access but reading from the start.
+type wholeOnly struct{ fs.FS }
+
+func (w wholeOnly) Open(name string) (fs.File, error) {
+	f, err := w.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return struct{ fs.File }{f}, nil
+}
+
+func TestOpenFS(t *testing.T) {
+	data := safetensor(t, map[string][]float32{"a": {1, 2, 3}}, nil)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), data, 0o600))
+	memory := fstest.MapFS{"model.safetensors": {Data: data}}
+	for name, fsys := range map[string]fs.FS{
+		"mapped": os.DirFS(dir), "memory": memory, "whole": wholeOnly{memory},
+	} {
+		for _, path := range []string{"model.safetensors", "."} {
+			t.Run(name+" "+path, func(t *testing.T) {
+				f, err := OpenFS(fsys, path)
+				require.NoError(t, err)
+				defer f.Close()
+				got, err := f.Float32("a", 3)
+				require.NoError(t, err)
+				require.Equal(t, []float32{1, 2, 3}, got)
+			})
+		}
+	}
+	f, err := OpenFS(embedded, "testdata/tiny.safetensors")
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, f.Names())
+	require.NoError(t, f.Close())
+
+	_, err = OpenFS(memory, "other.safetensors")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = Open(filepath.Join(dir, "other.safetensors"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = Open(t.TempDir())
+	require.ErrorIs(t, err, ErrFormat)
+	require.ErrorContains(t, err, "model.safetensors")
+}
+
+func TestShards(t *testing.T) {
+	shard := func(values map[string][]float32) *fstest.MapFile {
+		return &fstest.MapFile{Data: safetensor(t, values, nil)}
+	}
+	a, b := shard(map[string][]float32{"a": {1}}), shard(map[string][]float32{"b": {2}})
+	open := func(index string) error {
+		f, err := OpenFS(fstest.MapFS{"1.safetensors": a, "2.safetensors": b,
+			"model.safetensors.index.json": {Data: []byte(index)}}, ".")
+		if err == nil {
+			_, err = f.Float32("b")
+		}
+		return err
+	}
+	require.NoError(t, open(`{"metadata": {"total_size": 8}, "weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}`))
+	for index, kind := range map[string]error{
+		`{"weight_map": {"a": "1.safetensors"`: ErrFormat,
+		`{"weight_map": {}}`:                   ErrFormat,
+		`{"metadata": {}}`:                     ErrFormat,
+		`{"weight_map": []}`:                   ErrFormat,
+		`{"weight_map": {"a": 1}}`:             ErrFormat,
+		`{"weight_map": {"a": "1.safetensors", "a": "2.safetensors"}}`:                       ErrFormat,
+		`{"weight_map": {"a": "2.safetensors", "b": "2.safetensors"}}`:                       ErrMissing,
+		`{"weight_map": {"a": "2.safetensors", "b": "1.safetensors"}}`:                       ErrFormat,
+		`{"weight_map": {"a": "1.safetensors", "b": "../2.safetensors"}}`:                    ErrFormat,
+		`{"weight_map": {"a": "1.safetensors", "b": "/etc/passwd"}}`:                         ErrFormat,
+		`{"weight_map": {"a": "1.safetensors", "b": "..\\2.safetensors"}}`:                   ErrFormat,
+		`{"weight_map": {"a": "1.safetensors", "b": "."}}`:                                   ErrFormat,
+		`{"weight_map": {"a": "1.safetensors", "b": "model.safetensors.index.json"}}`:        ErrFormat,
+		`{"weight_map": {"a": "1.safetensors", "b": "3.safetensors"}}`:                       fs.ErrNotExist,
+		`{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "2.safetensors"}}`: ErrMissing,
+	} {
+		require.ErrorIs(t, open(index), kind, index)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	openAI := safetensor(t, map[string][]float32{"visual.proj": {1}}, nil)
+	hf := safetensor(t, map[string][]float32{"vision_model.x": {1}}, nil)
+	for _, c := range []struct {
+		data  []byte
+		files []string
+		want  string
+	}{
+		{openAI, nil, ""},
+		{openAI, []string{"config.json"}, "config.json"},
+		{openAI, []string{"config.json", "open_clip_config.json"}, "open_clip_config.json"},
+		{hf, []string{"config.json", "open_clip_config.json"}, "config.json"},
+		{hf, []string{"open_clip_config.json"}, "open_clip_config.json"},
+	} {
+		fsys := fstest.MapFS{"m/model.safetensors": {Data: c.data}, "m/preprocessor_config.json": {Data: []byte("{}")}}
+		for _, name := range c.files {
+			fsys["m/"+name] = &fstest.MapFile{Data: []byte(name)}
+		}
+		for _, path := range []string{"m", "m/model.safetensors"} {
+			f, err := OpenFS(fsys, path)
+			require.NoError(t, err)
+			require.Equal(t, c.want, string(f.Config()))
+			require.Equal(t, c.want == "", f.Config() == nil)
+			require.Equal(t, "{}", string(f.PreprocessorConfig()))
+		}
+	}
+	f := mustOpen(t, filepath.Join(golden.Root(t), "formats", "malformed", "ok_metadata.safetensors"))
+	require.NotEmpty(t, f.Metadata())
+	require.Nil(t, f.PreprocessorConfig())
+}
+
+// TestShortened: a file cut short while it is mapped is an error, not a crash.
+func TestShortened(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return // a mapped file cannot be cut there
+	}
+	path := filepath.Join(t.TempDir(), "model.safetensors")
+	require.NoError(t, os.WriteFile(path, safetensor(t, map[string][]float32{"a": make([]float32, 1<<16)}, nil), 0o600))
+	f := mustOpen(t, path)
+	require.NoError(t, os.Truncate(path, 4096))
+	_, err := f.Float32("a")
+	require.ErrorIs(t, err, ErrFormat)
+	require.ErrorContains(t, err, "changed")
+}
+
+func TestConcurrentUse(t *testing.T) {
+	f := mustOpen(t, formats(t, "clip_f16.safetensors"))
+	want, err := f.Float32("visual.proj")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				got, err := f.Float32("visual.proj")
+				if errors.Is(err, fs.ErrClosed) {
+					return
+				}
+				if err != nil || !slices.Equal(got, want) {
+					t.Errorf("differs: %v", err)
+				}
+				f.Release("visual.proj")
+			}
+		})
+	}
+	require.NoError(t, f.Close())
+	wg.Wait()
+}
+
+func TestHeaderLimits(t *testing.T) {
+	file := func(header string) []byte {
+		return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
+	}
+	many := func(n int, entry func(i int) string) string {
+		var b bytes.Buffer
+		for i := range n {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(entry(i))
+		}
+		return b.String()
+	}
+	zeros := many(maxDimensions, func(int) string { return "0" })
+	for header, ok := range map[string]bool{
+		`{"a":{"dtype":"F32","shape":[` + zeros + `],"data_offsets":[0,0]}}`:   true,
+		`{"a":{"dtype":"F32","shape":[` + zeros + `,0],"data_offsets":[0,0]}}`: false,
+		`{"a":{"dtype":"F32","dtype":"F32","shape":[0],"data_offsets":[0,0]}}`: false,
+		`{"a":{"dtype":"F32","shape":[[0]],"data_offsets":[0,0]}}`:             false,
+		`{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0],"more":1}}`:      false,
+		`{"a":null}`: false,
+		`{"a":3}`:    false,
+		`{` + many(maxTensors+1, func(i int) string { return fmt.Sprintf(`"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}`, i) }) + `}`: false,
+		`{"__metadata__":{` + many(maxTensors+1, func(i int) string { return fmt.Sprintf(`"%d":""`, i) }) + `}}`:                              false,
+		// The second escape is the first letter: two keys, one name.
+		`{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"\u0061":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`: false,
+	} {
+		_, err := FromBytes(file(header))
+		if ok {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, ErrFormat, header[:min(len(header), 100)])
+		}
+	}
+}
