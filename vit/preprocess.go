@@ -147,11 +147,7 @@ func (c *CLIP) Preprocess(img image.Image, opts ...ImageOption) (Pixels, error) 
 
 // prepare fills the planes of a picture.
 func (c *CLIP) prepare(dst []float32, img image.Image, g geometry) error {
-	filter := pix.Bicubic()
-	if c.config.Interpolation == "bilinear" {
-		filter = pix.Triangle()
-	}
-	rgb, err := pix.Resize(img, g.resized.X, g.resized.Y, filter)
+	rgb, err := pix.Resize(img, g.resized.X, g.resized.Y, c.filter())
 	if err != nil {
 		return fmt.Errorf("vit: %w: %w", ErrSize, err)
 	}
