@@ -1,0 +1,156 @@
+package nn
+
+import (
+	"fmt"
+	"image"
+
+	"github.com/clipsurgery/clipsurgery/simd"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// A map of features is a matrix with one row per pixel, row by row from the top
+// left, and one column per channel. A 1×1 convolution on it is a [Linear].
+
+// Conv3x3 is a 3×3 convolution with stride 1 and a border of one pixel of
+// zeros: it keeps the size of the map.
+type Conv3x3 struct {
+	in, out  int
+	bias     []float32     // one per output, or nil
+	taps     *simd.Packed  // out × (tap row, tap column, in); nil where Winograd's transform takes its place
+	winograd []simd.Packed // see winograd.go
+}
+
+// NewConv3x3 packs weight, [out, in, 3, 3] row-major, for k; with winograd in
+// the form that saves five of nine multiplications on maps of many pixels, and
+// takes 16/9 of the memory.
+func NewConv3x3(k simd.Kernel, weight []float32, out, in int, bias []float32, winograd bool) Conv3x3 {
+	c := Conv3x3{in: in, out: out, bias: bias}
+	if winograd {
+		c.winograd = winogradWeights(k, weight, out, in)
+		return c
+	}
+	taps := make([]float32, out*9*in)
+	for o := range out {
+		for i := range in {
+			for t := range 9 {
+				taps[(o*9+t)*in+i] = weight[(o*in+i)*9+t]
+			}
+		}
+	}
+	c.taps = simd.Pack(k, Matrix(taps, out, 9*in))
+	return c
+}
+
+// patchFloats is the patch matrix that one worker makes at a time: 256 KB, which
+// stay in its cache until they are multiplied.
+const patchFloats = 1 << 16
+
+// Apply stores act(conv(src) + bias) in dst, which must not be src. size is the
+// columns and rows of both maps. act is Identity or ReLU.
+func (c *Conv3x3) Apply(x Exec, ws *Workspace, dst, src blas32.General, size image.Point, act simd.Activation) {
+	if src.Rows != size.X*size.Y || dst.Rows != src.Rows || src.Cols != c.in || dst.Cols != c.out {
+		panic(fmt.Sprintf("nn: 3×3 convolution %d→%d of %d×%d into %d×%d on a map of %v",
+			c.in, c.out, src.Rows, src.Cols, dst.Rows, dst.Cols, size))
+	}
+	defer ws.Release(ws.Mark())
+	if c.winograd != nil {
+		c.applyWinograd(x, ws, dst, src, size, act)
+		return
+	}
+	// The patch matrix has 9 times the size of the map: it is made block by
+	// block of pixels, or whole where that leaves no worker without a block.
+	cols := 9 * c.in
+	rows := blockSize(src.Rows, patchFloats/cols)
+	blocks := (src.Rows + rows - 1) / rows
+	patches := ws.Matrix(perWorker(x, blocks)*rows, cols)
+	x.Team.Do(blocks, func(worker, block int) {
+		lo := block * rows
+		n := min(rows, src.Rows-lo)
+		p := Rows(patches, worker*rows, n)
+		const run = 16 // pixels
+		x.Team.Do((n+run-1)/run, func(_, i int) {
+			for r := i * run; r < min((i+1)*run, n); r++ {
+				patch(p.Data[r*cols:][:cols], src, size, lo+r)
+			}
+		})
+		x.Kernel.MatMul(x.Team, Rows(dst, lo, n), p, c.taps, simd.Epilogue{Bias: c.bias, Act: act})
+	})
+}
+
+// blockSize cuts total into blocks of about n, for workers to share; where that
+// makes only a few, into one, for workers to share what is done inside.
+func blockSize(total, n int) int {
+	if n = max(n, 1); total <= 4*n {
+		return total
+	}
+	blocks := (total + n - 1) / n
+	return (total + blocks - 1) / blocks
+}
+
+// perWorker is how many workers need scratch of their own for so many blocks.
+func perWorker(x Exec, blocks int) int {
+	if blocks == 1 {
+		return 1
+	}
+	return x.Team.Size()
+}
+
+// patch copies the 3×3 neighbours of pixel p, zeros outside the map.
+func patch(dst []float32, src blas32.General, size image.Point, p int) {
+	x, y := p%size.X, p/size.X
+	n := src.Cols
+	for dy := -1; dy <= 1; dy++ {
+		taps := dst[(dy+1)*3*n:][:3*n]
+		if y+dy < 0 || y+dy >= size.Y {
+			clear(taps)
+			continue
+		}
+		from := ((y+dy)*size.X + x) * src.Stride
+		if src.Stride == n && x > 0 && x+1 < size.X {
+			copy(taps, src.Data[from-n:])
+			continue
+		}
+		for dx := -1; dx <= 1; dx++ {
+			tap := taps[(dx+1)*n:][:n]
+			if x+dx < 0 || x+dx >= size.X {
+				clear(tap)
+				continue
+			}
+			copy(tap, src.Data[from+dx*src.Stride:])
+		}
+	}
+}
+
+// AveragePool stores in dst the means of 2×2 pixels of src, whose columns and
+// rows are size; an odd last column or row is left out.
+func AveragePool(x Exec, ws *Workspace, dst, src blas32.General, size image.Point) {
+	half := size.Div(2)
+	if src.Rows != size.X*size.Y || dst.Rows != half.X*half.Y || src.Cols != dst.Cols || src.Stride != src.Cols {
+		panic(fmt.Sprintf("nn: average pool of %d×%d into %d×%d on a map of %v", src.Rows, src.Cols, dst.Rows, dst.Cols, size))
+	}
+	defer ws.Release(ws.Mark())
+	line, n := size.X*src.Cols, src.Cols
+	sums := ws.Matrix(x.Team.Size(), line)
+	x.Team.Do(half.Y, func(worker, y int) {
+		sum := sums.Data[worker*line:][:line]
+		x.Kernel.Add(sum, src.Data[2*y*line:], src.Data[(2*y+1)*line:])
+		for c := range half.X {
+			x.Kernel.Lerp(dst.Data[(y*half.X+c)*dst.Stride:][:n], sum[2*c*n:], sum[(2*c+1)*n:], 0.25, 0.25)
+		}
+	})
+}
+
+// ReLU replaces every entry of m by max(0, entry).
+func ReLU(x Exec, m blas32.General) {
+	const run = 32 // rows
+	x.Team.Do((m.Rows+run-1)/run, func(_, i int) {
+		part := Rows(m, i*run, min(run, m.Rows-i*run))
+		if m.Stride == m.Cols {
+			x.Kernel.Activate(simd.ReLU, part.Data)
+			return
+		}
+		for r := range part.Rows {
+			x.Kernel.Activate(simd.ReLU, part.Data[r*m.Stride:][:m.Cols])
+		}
+	})
+}
