@@ -1,0 +1,142 @@
+package surgery
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"math"
+
+	"github.com/clipsurgery/clipsurgery/simd"
+)
+
+// PAMR is pixel-adaptive mask refinement: in each iteration a pixel's score
+// becomes the mean of its neighbours', weighed by how much their colours are
+// like its own,
+//
+//	m ← Σₙ wₙ·mₙ,  w = softmax over n of −mean over channels of |x − xₙ|/(10⁻⁸ + 0.1·σ),
+//
+// where n runs over the 8 neighbours at each distance, edges repeated, and σ is
+// the channel's standard deviation over them and the pixel itself (which counts
+// once per distance).
+// Source: visinf/1-stage-wseg models/mods/pamr.py (Araslanov and Roth, arXiv
+// 2005.08104, section 3.3).
+type PAMR struct {
+	Iterations int
+	Distances  []int // in pixels
+}
+
+// DefaultPAMR is the refinement that NACLIP reports: 10 iterations, distances 8
+// and 16.
+func DefaultPAMR() PAMR { return PAMR{10, []int{8, 16}} }
+
+// maxIterations bounds PAMR: scores are flat long before.
+const maxIterations = 1000
+
+// refine smooths planes of the size of the picture, in place.
+func (p PAMR) refine(ctx context.Context, team *simd.Team, img image.Image, planes [][]float32) error {
+	if p.Iterations < 0 || p.Iterations > maxIterations || len(p.Distances) == 0 {
+		return fmt.Errorf("surgery: PAMR of %d iterations at distances %v", p.Iterations, p.Distances)
+	}
+	for _, d := range p.Distances {
+		if d < 1 {
+			return fmt.Errorf("surgery: PAMR at distance %d", d)
+		}
+	}
+	size := img.Bounds().Size()
+	weights := p.affinity(team, opaque(img))
+	next := make([]float32, size.X*size.Y)
+	offsets := p.offsets()
+	for c := range planes {
+		for range p.Iterations {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			plane := planes[c]
+			team.Do(size.Y, func(_, y int) {
+				row := next[y*size.X : (y+1)*size.X]
+				clear(row)
+				for n, o := range offsets {
+					from := plane[min(max(y+o.Y, 0), size.Y-1)*size.X:][:size.X]
+					w := weights[n][y*size.X:][:size.X]
+					// Columns whose neighbour is inside, then the two edges.
+					lo, hi := min(max(-o.X, 0), size.X), max(min(size.X-o.X, size.X), 0)
+					for x := lo; x < hi; x++ {
+						row[x] += float32(w[x] * from[x+o.X])
+					}
+					for x := range lo {
+						row[x] += float32(w[x] * from[0])
+					}
+					for x := max(hi, lo); x < size.X; x++ {
+						row[x] += float32(w[x] * from[size.X-1])
+					}
+				}
+			})
+			planes[c], next = next, plane
+		}
+	}
+	return nil
+}
+
+// offsets are the neighbours of a pixel, distance by distance.
+func (p PAMR) offsets() []image.Point {
+	var all []image.Point
+	for _, d := range p.Distances {
+		for dy := -1; dy <= 1; dy++ {
+			for dx := -1; dx <= 1; dx++ {
+				if dx != 0 || dy != 0 {
+					all = append(all, image.Pt(dx*d, dy*d))
+				}
+			}
+		}
+	}
+	return all
+}
+
+// affinity returns a plane of weights for each neighbour.
+func (p PAMR) affinity(team *simd.Team, img *image.NRGBA) [][]float32 {
+	size, offsets := img.Rect.Size(), p.offsets()
+	weights := make([][]float32, len(offsets))
+	for n := range weights {
+		weights[n] = make([]float32, size.X*size.Y)
+	}
+	type scratch struct{ colours, distance []float64 }
+	all := make([]scratch, team.Size())
+	for i := range all {
+		all[i] = scratch{make([]float64, len(offsets)), make([]float64, len(offsets))}
+	}
+	count := float64(len(offsets) + len(p.Distances))
+	team.Do(size.Y, func(worker, y int) {
+		s := all[worker]
+		for x := range size.X {
+			clear(s.distance)
+			for c := range 3 {
+				own := float64(img.Pix[y*img.Stride+4*x+c])
+				sum := own * float64(len(p.Distances))
+				for n, o := range offsets {
+					v := min(max(y+o.Y, 0), size.Y-1)
+					u := min(max(x+o.X, 0), size.X-1)
+					s.colours[n] = float64(img.Pix[v*img.Stride+4*u+c])
+					sum += s.colours[n]
+				}
+				mean := sum / count
+				squares := (own - mean) * (own - mean) * float64(len(p.Distances))
+				for _, v := range s.colours {
+					squares += (v - mean) * (v - mean)
+				}
+				deviation := math.Sqrt(squares / (count - 1))
+				for n, v := range s.colours {
+					s.distance[n] -= math.Abs(own-v) / (1e-8 + 0.1*deviation) / 3
+				}
+			}
+			sum := 0.0
+			for n, d := range s.distance { // never above 0
+				s.distance[n] = math.Exp(d)
+				sum += s.distance[n]
+			}
+			for n, w := range s.distance {
+				weights[n][y*size.X+x] = float32(w / sum)
+			}
+		}
+	})
+	return weights
+}

@@ -1,0 +1,223 @@
+package surgery
+
+import (
+	"context"
+	"fmt"
+	"image"
+
+	"github.com/clipsurgery/clipsurgery/simd"
+	"github.com/clipsurgery/clipsurgery/vit"
+	"gonum.org/v1/gonum/blas/blas32"
+)
+
+// SegmentOption changes how a picture is segmented.
+type SegmentOption func(*segmenter)
+
+type segmenter struct {
+	plan       vit.Plan
+	score      func(*vit.Features, blas32.General) (*Scores, error)
+	windows    *vit.Windows
+	encode     []vit.ImageOption
+	scale      float32
+	background int
+	threshold  float32
+	among      []bool
+	pamr       *PAMR
+}
+
+// WithPlan encodes under a plan instead of [CLIPSurgery].
+func WithPlan(p vit.Plan) SegmentOption { return func(s *segmenter) { s.plan = p } }
+
+// WithScores takes the scores from f, such as [FeatureSurgery], instead of
+// [Similarity].
+func WithScores(f func(*vit.Features, blas32.General) (*Scores, error)) SegmentOption {
+	return func(s *segmenter) { s.score = f }
+}
+
+// WithEncoding passes options to the encoder: how the picture is resized, and
+// progress. The default is the model's own square.
+func WithEncoding(opts ...vit.ImageOption) SegmentOption {
+	return func(s *segmenter) { s.encode = append(s.encode, opts...) }
+}
+
+// SlidingWindow resizes the picture to a short side and encodes windows of it;
+// where they overlap, scores are averaged. The protocol of the field (SCLIP,
+// NACLIP and others) is [DefaultWindows].
+func SlidingWindow(w vit.Windows) SegmentOption { return func(s *segmenter) { s.windows = &w } }
+
+// DefaultWindows are the windows of the field's protocol for PASCAL VOC,
+// PASCAL Context and COCO: short side 336, window 224, stride 112.
+func DefaultWindows() vit.Windows { return vit.Windows{ShortSide: 336, Side: 224, Stride: 112} }
+
+// LogitScale is by how much scores are multiplied before the softmax over all
+// texts that [Background] compares with its threshold; the default, 40, is the
+// one of SCLIP and NACLIP.
+func LogitScale(x float32) SegmentOption { return func(s *segmenter) { s.scale = x } }
+
+// Background gives pixels to the class of that index where the probability of
+// the best class is under the threshold. Without it every pixel gets its best
+// class.
+func Background(class int, threshold float32) SegmentOption {
+	return func(s *segmenter) { s.background, s.threshold = class, threshold }
+}
+
+// Among leaves only classes for which present is true to choose from.
+func Among(present []bool) SegmentOption { return func(s *segmenter) { s.among = present } }
+
+// Refine smooths scores along the edges of the picture before labels are taken.
+// It holds texts × pixels floats.
+func Refine(p PAMR) SegmentOption { return func(s *segmenter) { s.pamr = &p } }
+
+func newSegmenter(opts []SegmentOption) *segmenter {
+	s := &segmenter{plan: CLIPSurgery(), score: Similarity, scale: 40}
+	for _, o := range opts {
+		o(s)
+	}
+	return s
+}
+
+// Segment gives every pixel of a picture a class of the vocabulary.
+func Segment(ctx context.Context, clip *vit.CLIP, img image.Image, v *Vocabulary, opts ...SegmentOption) (*LabelMap, error) {
+	s := newSegmenter(opts)
+	if err := v.check(); err != nil {
+		return nil, err
+	}
+	features, err := s.features(ctx, clip, img)
+	if err != nil {
+		return nil, err
+	}
+	scores := make([]*Scores, len(features))
+	for i, f := range features {
+		if scores[i], err = s.score(f, v.Text); err != nil {
+			return nil, err
+		}
+	}
+	return s.label(ctx, img, scores, v)
+}
+
+func (s *segmenter) features(ctx context.Context, clip *vit.CLIP, img image.Image) ([]*vit.Features, error) {
+	opts := append([]vit.ImageOption{vit.Operate(s.plan)}, s.encode...)
+	if s.windows != nil {
+		return clip.EncodeWindows(ctx, img, *s.windows, opts...)
+	}
+	f, err := clip.EncodeImage(ctx, img, opts...)
+	return []*vit.Features{f}, err
+}
+
+// Label is the second half of [Segment], for scores at hand: of the whole
+// picture, or of windows that cover it. Scores are scaled to the picture's
+// size, bilinearly with half-pixel centres; every pixel gets the class with the
+// highest score among its texts, the first of those that are equal. Pixels
+// that no scores cover become [Ignore]. The picture itself is looked at only
+// with [Refine].
+// Source: sinahmr/NACLIP naclip.py; unlike there, windows are scaled to the
+// original picture's size before they are averaged.
+func Label(ctx context.Context, img image.Image, scores []*Scores, v *Vocabulary, opts ...SegmentOption) (*LabelMap, error) {
+	if err := v.check(); err != nil {
+		return nil, err
+	}
+	return newSegmenter(opts).label(ctx, img, scores, v)
+}
+
+func (s *segmenter) label(ctx context.Context, img image.Image, scores []*Scores, v *Vocabulary) (*LabelMap, error) {
+	if s.threshold > 0 && (s.background < 0 || s.background >= len(v.Classes)) {
+		return nil, fmt.Errorf("surgery: %w: background is class %d of %d", ErrLabel, s.background, len(v.Classes))
+	}
+	if s.among != nil && len(s.among) != len(v.Classes) {
+		return nil, fmt.Errorf("surgery: %w: choice among %d classes of %d", ErrLabel, len(s.among), len(v.Classes))
+	}
+	m, err := newMosaic(scores, v.Text.Rows)
+	if err != nil {
+		return nil, err
+	}
+	k := simd.Best()
+	out := NewLabelMap(m.size.X, m.size.Y)
+	team, err := simd.NewWorkers(0).Team(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer team.Close()
+	if s.pamr == nil {
+		lines := make([]*line, team.Size())
+		team.Do(m.size.Y, func(worker, y int) {
+			if ctx.Err() != nil {
+				return
+			}
+			if lines[worker] == nil {
+				lines[worker] = m.newLine()
+			}
+			l := lines[worker]
+			m.row(k, l, y)
+			for x := range m.size.X {
+				values := l.values[x*m.texts : (x+1)*m.texts]
+				out.Labels[y*out.Width+x] = s.pixel(k, values, l.counts[x] > 0, v)
+			}
+		})
+		return out, ctx.Err()
+	}
+	if err := s.labelRefined(ctx, team, img, m, v, out); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// labelRefined holds the scores of all pixels, one plane per text.
+func (s *segmenter) labelRefined(ctx context.Context, team *simd.Team, img image.Image, m *mosaic, v *Vocabulary, out *LabelMap) error {
+	if size := img.Bounds().Size(); size != m.size {
+		return fmt.Errorf("surgery: %w: picture of %v, scores of one of %v", ErrGrid, size, m.size)
+	}
+	k, pixels := simd.Best(), m.size.X*m.size.Y
+	planes := make([][]float32, m.texts)
+	for c := range planes {
+		planes[c] = make([]float32, pixels)
+	}
+	l := m.newLine()
+	covered := make([]bool, pixels)
+	for y := range m.size.Y {
+		m.row(k, l, y)
+		for x := range m.size.X {
+			i := y*m.size.X + x
+			covered[i] = l.counts[x] > 0
+			for c := range planes {
+				planes[c][i] = l.values[x*m.texts+c]
+			}
+		}
+	}
+	if err := s.pamr.refine(ctx, team, img, planes); err != nil {
+		return err
+	}
+	values := make([]float32, m.texts)
+	for i := range out.Labels {
+		for c := range planes {
+			values[c] = planes[c][i]
+		}
+		out.Labels[i] = s.pixel(k, values, covered[i], v)
+	}
+	return nil
+}
+
+// pixel takes the label of a pixel; values may be changed.
+func (s *segmenter) pixel(k simd.Kernel, values []float32, covered bool, v *Vocabulary) uint16 {
+	if !covered {
+		return Ignore
+	}
+	best := -1
+	for i, x := range values {
+		if (s.among == nil || s.among[v.Of[i]]) && (best < 0 || x > values[best]) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return Ignore
+	}
+	if s.threshold > 0 {
+		for i := range values {
+			values[i] *= s.scale
+		}
+		k.Softmax(values)
+		if !(values[best] >= s.threshold) {
+			return uint16(s.background)
+		}
+	}
+	return uint16(v.Of[best])
+}
