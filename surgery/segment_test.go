@@ -228,7 +228,7 @@ func TestSegmentScene(t *testing.T) {
 	truth := scene.Mask(0)
 	for name, opts := range map[string][]SegmentOption{
 		"whole":   nil,
-		"large":   {WithEncoding(vit.Resize(192)), WithScores(FeatureSurgery)},
+		"large":   {WithEncoding(vit.Resize(192))},
 		"windows": {SlidingWindow(vit.Windows{ShortSide: 144, Side: 96, Stride: 48})},
 		"refined": {Refine(PAMR{5, []int{1, 2}}), WithPlan(CLIPSurgery())},
 	} {
