@@ -32,6 +32,7 @@ func TestFormats(t *testing.T) {
 		opts       []Option
 	}{
 		{"half precision", "sam_f16.safetensors", []Option{DecoderHeads(4)}},
+		{"Meta's own", "sam_f32.pth", []Option{DecoderHeads(4)}},
 		{"Hugging Face with Meta's epsilon", "sam_hf", []Option{DecoderEpsilon(1e-5)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

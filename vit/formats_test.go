@@ -21,6 +21,7 @@ func TestFormats(t *testing.T) {
 	for _, name := range []string{
 		"clip_f32.safetensors", "clip_f16.safetensors", "clip_bf16.safetensors",
 		"clip_sharded", "clip_hf", "clip_hf/model.safetensors", "clip_open_clip",
+		"clip_jit_f16.pt", "clip_open_clip_train.pt", "clip_f16_legacy.pth",
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := Open(f.Path("formats/" + name))

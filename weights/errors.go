@@ -9,6 +9,10 @@ var (
 	// ErrFormat reports a file that is malformed, hostile, or of a kind that
 	// this package does not read.
 	ErrFormat = errors.New("not a readable checkpoint")
+	// ErrGlobal reports a pickle that asks for a Python object beyond those that
+	// tensors are made of; the message names it. Nothing was run. Such errors
+	// are [ErrFormat] as well.
+	ErrGlobal = errors.New("forbidden global")
 	// ErrMissing reports a tensor that the file lacks.
 	ErrMissing = errors.New("missing tensor")
 	// ErrSurplus reports a tensor that no part of the model uses; see

@@ -17,16 +17,16 @@ type layout struct {
 type row struct {
 	name string // in the view
 	file string
-	how  storage
+	how  arrangement
 }
 
-// storage is how a file stores a tensor of the view.
-type storage int
+// arrangement is how a file stores a tensor of the view.
+type arrangement int
 
 const (
-	same       storage = iota
-	transposed         // a matrix with its axes exchanged
-	qkv                // queries, keys and values apart: @ in the file's name is q, k or v
+	same       arrangement = iota
+	transposed             // a matrix with its axes exchanged
+	qkv                    // queries, keys and values apart: @ in the file's name is q, k or v
 )
 
 // clipLayouts are the layouts of a CLIP. OpenCLIP has OpenAI's names, unless

@@ -96,11 +96,8 @@ func open(fsys fs.FS, name, dir string, opts []Option) (_ *File, err error) {
 		return nil, err
 	}
 	err = guard(func() error {
-		index, err := isIndex(src)
-		switch {
-		case err != nil:
-			return fmt.Errorf("weights: %s: %w", f.path, err)
-		case index:
+		head, err := readAll(src, 0, int(min(src.size(), 64)))
+		if err == nil && isIndex(head) {
 			return f.addShards(fsys, name, src)
 		}
 		return f.addFile(f.path, src)
@@ -123,12 +120,18 @@ func (f *File) open(fsys fs.FS, name, shown string) (source, error) {
 
 // addFile adds the tensors of one file, whatever its kind.
 func (f *File) addFile(path string, src source) error {
-	index, err := isIndex(src)
+	head, err := readAll(src, 0, int(min(src.size(), 64)))
 	switch {
 	case err != nil:
 		return fmt.Errorf("weights: %s: %w", path, err)
-	case index:
+	case isZip(head):
+		return f.addArchive(path, src)
+	case isPickle(head) && !isSafetensors(head):
+		return f.addPickle(path, src)
+	case isIndex(head):
 		return fmt.Errorf("weights: %s: %w: an index of shards, where a file of tensors should be", path, ErrFormat)
+	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
+		return fmt.Errorf("weights: %s: %w: Git's pointer to a large file, which is elsewhere", path, ErrFormat)
 	}
 	return f.addSafetensors(path, src)
 }
@@ -146,15 +149,11 @@ func findIn(fsys fs.FS, dir string) (string, error) {
 
 // isIndex tells a shard index by its first bytes: JSON text, unlike the first
 // eight bytes of any checkpoint, holds no control characters.
-func isIndex(src source) (bool, error) {
-	head, err := readAll(src, 0, int(min(src.size(), 64)))
-	if err != nil {
-		return false, err
-	}
+func isIndex(head []byte) bool {
 	text := bytes.TrimLeft(head, " \t\r\n")
 	return len(text) > 0 && text[0] == '{' && !slices.ContainsFunc(head, func(b byte) bool {
 		return b < ' ' && b != '\t' && b != '\r' && b != '\n'
-	}), nil
+	})
 }
 
 // addShards adds the tensors of all files that an index names. Index and files

@@ -65,8 +65,9 @@ func TestFormatsAgree(t *testing.T) {
 		files []string
 	}{
 		"CLIP": {CLIP, "clip_f32.safetensors", []string{"clip_f16.safetensors", "clip_bf16.safetensors", "clip_hf", "clip_open_clip",
-			"clip_open_clip/open_clip_model.safetensors", "clip_sharded", "clip_sharded/model.safetensors.index.json"}},
-		"SAM": {SAM, "sam_f16.safetensors", []string{"sam_hf"}},
+			"clip_open_clip/open_clip_model.safetensors", "clip_sharded", "clip_sharded/model.safetensors.index.json",
+			"clip_jit_f16.pt", "clip_open_clip_train.pt", "clip_f16_legacy.pth"}},
+		"SAM": {SAM, "sam_f16.safetensors", []string{"sam_hf", "sam_f32.pth"}},
 	} {
 		base, err := c.view(mustOpen(t, formats(t, c.base)))
 		require.NoError(t, err)

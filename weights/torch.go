@@ -1,0 +1,434 @@
+package weights
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// maxDepth is how deep dicts and modules may lie in each other.
+const maxDepth = 64
+
+// isZip tells by the first bytes of a file: torch.save since PyTorch 1.6, and
+// TorchScript.
+func isZip(head []byte) bool { return bytes.HasPrefix(head, []byte("PK\x03\x04")) }
+
+// isPickle tells by the first bytes of a file: the old torch.save.
+func isPickle(head []byte) bool {
+	return len(head) > 1 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5
+}
+
+// addArchive adds the tensors of a zip archive. All its records lie in one
+// folder: data.pkl, which tells names and shapes, and one record for each
+// storage, not compressed, in data/.
+// Sources: PyTorch's caffe2/serialize/inline_container.cc, torch/serialization.py.
+func (f *File) addArchive(path string, src source) error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("weights: %s: %w: zip archive: %w", path, ErrFormat, fmt.Errorf(format, args...))
+	}
+	archive, err := zip.NewReader(readerAt{src}, src.size())
+	if err != nil {
+		return bad("%w", err)
+	}
+	records := make(map[string]*zip.File, len(archive.File))
+	folder := ""
+	for i, r := range archive.File {
+		if i == 0 {
+			folder = r.Name[:strings.IndexByte(r.Name, '/')+1]
+		}
+		if records[r.Name] != nil {
+			return bad("%s occurs twice", r.Name)
+		}
+		records[r.Name] = r
+	}
+	// locate returns where a record lies.
+	locate := func(name string) (offset, size int64, err error) {
+		r := records[folder+name]
+		if r == nil {
+			return 0, 0, fmt.Errorf("%w: %s%s", fs.ErrNotExist, folder, name)
+		}
+		if r.Method != zip.Store || r.Flags&1 != 0 || r.CompressedSize64 != r.UncompressedSize64 {
+			return 0, 0, fmt.Errorf("%s is compressed or encrypted", r.Name)
+		}
+		if offset, err = r.DataOffset(); err != nil {
+			return 0, 0, fmt.Errorf("%s: %w", r.Name, err)
+		}
+		size = int64(r.UncompressedSize64)
+		if offset < 0 || size < 0 || offset > src.size() || size > src.size()-offset {
+			return 0, 0, fmt.Errorf("%s lies outside the file", r.Name)
+		}
+		return offset, size, nil
+	}
+	// read returns a small record.
+	read := func(name string) ([]byte, error) {
+		offset, size, err := locate(name)
+		if err != nil {
+			return nil, err
+		}
+		if size > maxPickle {
+			return nil, fmt.Errorf("%s%s of %d bytes", folder, name, size)
+		}
+		return readAll(src, offset, int(size))
+	}
+
+	order := binary.ByteOrder(binary.LittleEndian)
+	if b, err := read("byteorder"); err == nil && string(b) == "big" {
+		order = binary.BigEndian
+	} else if err == nil && string(b) != "little" || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return bad("byte order %.10q: %w", b, err)
+	}
+	data, err := read("data.pkl")
+	if err != nil {
+		return bad("%w", err)
+	}
+	u := unpickler{data: data, storages: map[string]*storage{}, script: records[folder+"constants.pkl"] != nil}
+	root, err := u.load()
+	if err != nil {
+		return bad("data.pkl: %w", err)
+	}
+	tensors, err := namedTensors(root, len(data))
+	if err != nil {
+		return bad("%w", err)
+	}
+	for _, s := range storagesOf(tensors) {
+		offset, size, err := locate("data/" + s.key)
+		if err != nil {
+			return bad("storage: %w", err)
+		}
+		if size/int64(s.dtype.Size()) != s.count || size%int64(s.dtype.Size()) != 0 {
+			return bad("storage %s of %d bytes, where %d elements of %v should be", s.key, size, s.count, s.dtype)
+		}
+		s.offset = offset
+	}
+	if err := disjoint(storagesOf(tensors)); err != nil {
+		return bad("%w", err)
+	}
+	return f.addTensors(path, src, order, tensors)
+}
+
+// addPickle adds the tensors of a file that torch.save wrote before PyTorch
+// 1.6: five pickles (a magic number, a version, what wrote it, the tensors,
+// the keys of the storages), then each storage after its length. Numbers are
+// little-endian on all machines.
+// Sources: PyTorch's torch/serialization.py (_legacy_save),
+// torch/csrc/serialization.cpp.
+func (f *File) addPickle(path string, src source) error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("weights: %s: %w: pickle: %w", path, ErrFormat, fmt.Errorf(format, args...))
+	}
+	const magic, version = "l\xfc\x9cF\xf9 j\xa8P\x19", 1001
+	data, err := readSome(src, maxPickle)
+	if err != nil {
+		return fmt.Errorf("weights: %s: %w", path, err)
+	}
+	u := unpickler{data: data, storages: map[string]*storage{}}
+	var parts [5]any
+	var size int // of the pickle that tells the tensors
+	for i := range parts {
+		before := len(u.data)
+		if parts[i], err = u.load(); err != nil {
+			return bad("%w", err)
+		}
+		switch {
+		case i == 0 && parts[i] != magic:
+			return bad("not one of torch.save")
+		case i == 1 && parts[i] != int64(version):
+			return bad("version %v", parts[i])
+		case i == 3:
+			size = before - len(u.data)
+		}
+	}
+	tensors, err := namedTensors(parts[3], size)
+	if err != nil {
+		return bad("%w", err)
+	}
+	keys, ok := parts[4].(*list)
+	if !ok {
+		return bad("no list of storages")
+	}
+	at := int64(len(data) - len(u.data))
+	found := make(map[string]bool)
+	for _, k := range keys.items {
+		key, _ := k.(string)
+		s := u.storages[key]
+		if s == nil || found[key] {
+			return bad("storage %q is no tensor's, or listed twice", key)
+		}
+		found[key] = true
+		if src.size()-at < 8 {
+			return bad("ends where storage %s should begin", key)
+		}
+		head, err := readAll(src, at, 8)
+		if err != nil {
+			return fmt.Errorf("weights: %s: %w", path, err)
+		}
+		s.offset = at + 8
+		room := (src.size() - s.offset) / int64(s.dtype.Size())
+		if n := binary.LittleEndian.Uint64(head); n != uint64(s.count) || s.count > room {
+			return bad("storage %s of %d elements, where %d should be, %d are left", key, n, s.count, room)
+		}
+		at = s.offset + s.count*int64(s.dtype.Size())
+	}
+	if at != src.size() {
+		return bad("%d bytes after the last storage", src.size()-at)
+	}
+	for _, s := range storagesOf(tensors) {
+		if !found[s.key] {
+			return bad("storage %s is missing", s.key)
+		}
+	}
+	return f.addTensors(path, src, binary.LittleEndian, tensors)
+}
+
+// named is a tensor with its name in the file.
+type named struct {
+	name string
+	*stored
+}
+
+// namedTensors finds the tensors of what a pickle built, sorted by name.
+// pickled is the pickle's size.
+//
+// A checkpoint of a training run keeps the weights beside other things: while
+// there is a dict or module under one of the keys of wrappers, only what lies
+// there counts. From there on dicts in dicts and modules in modules make names
+// with dots. What is left are tensors, and beginnings that all their names have
+// and that tell how they were trained are taken off.
+func namedTensors(root any, pickled int) ([]named, error) {
+	wrappers := []string{"state_dict", "model_state_dict", "model", "module"}
+	trainers := []string{"module.", "_orig_mod."} // DistributedDataParallel, torch.compile
+	for range maxDepth {
+		inner := root
+		for _, key := range wrappers {
+			if inner = child(root, key); inner != nil {
+				break
+			}
+		}
+		if inner == nil {
+			break
+		}
+		root = inner
+	}
+	w := walker{names: 4*pickled + 1<<16, steps: pickled}
+	if err := w.walk("", root, 0); err != nil {
+		return nil, err
+	}
+	if len(w.found) == 0 {
+		return nil, errors.New("no tensors that have names")
+	}
+	for again := true; again; {
+		again = false
+		for _, prefix := range trainers {
+			if slices.ContainsFunc(w.found, func(t named) bool { return !strings.HasPrefix(t.name, prefix) }) {
+				continue
+			}
+			for i := range w.found {
+				w.found[i].name = w.found[i].name[len(prefix):]
+			}
+			again = true
+		}
+	}
+	slices.SortFunc(w.found, func(a, b named) int { return strings.Compare(a.name, b.name) })
+	return w.found, nil
+}
+
+// child returns the dict or module under a key of a dict or module, or nil.
+func child(v any, key string) any {
+	if o, ok := v.(*object); ok {
+		v = o.state
+	}
+	d, ok := v.(*dict)
+	if !ok {
+		return nil
+	}
+	for _, i := range slices.Backward(d.items) {
+		if i.key == key {
+			switch i.value.(type) {
+			case *dict, *object:
+				return i.value
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// walker collects tensors from dicts and modules. One that occurs many times
+// in a small pickle, whose names and number would grow beyond bounds, exhausts
+// the walker's.
+type walker struct {
+	found        []named
+	names, steps int // bytes of names and values visited, at most
+}
+
+func (w *walker) walk(name string, v any, depth int) error {
+	w.steps--
+	switch {
+	case w.steps < 0 || w.names < 0 || len(w.found) > maxTensors:
+		return errors.New("too many names")
+	case depth > maxDepth:
+		return fmt.Errorf("more than %d dicts in each other", maxDepth)
+	}
+	switch v := v.(type) {
+	case *stored:
+		w.found = append(w.found, named{name, v})
+	case *object:
+		return w.walk(name, v.state, depth+1)
+	case *dict:
+		for _, i := range v.items {
+			key, ok := i.key.(string)
+			if !ok {
+				continue
+			}
+			if depth > 0 && name != "" {
+				key = name + "." + key
+			}
+			w.names -= len(key)
+			if err := w.walk(key, i.value, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// storagesOf returns the storages that tensors lie in, each once.
+func storagesOf(tensors []named) []*storage {
+	var out []*storage
+	seen := make(map[*storage]bool)
+	for _, t := range tensors {
+		if !seen[t.storage] {
+			seen[t.storage] = true
+			out = append(out, t.storage)
+		}
+	}
+	return out
+}
+
+// disjoint reports storages that share bytes of the file. It sorts them.
+func disjoint(storages []*storage) error {
+	slices.SortFunc(storages, func(a, b *storage) int { return int(min(max(a.offset-b.offset, -1), 1)) })
+	var end int64
+	for _, s := range storages {
+		if s.offset < end {
+			return fmt.Errorf("storage %s overlaps another", s.key)
+		}
+		end = s.offset + s.count*int64(s.dtype.Size())
+	}
+	return nil
+}
+
+// addTensors adds tensors whose storages lie in src.
+func (f *File) addTensors(path string, src source, order binary.ByteOrder, tensors []named) error {
+	for _, t := range tensors {
+		s := t.storage
+		n, _ := volume(t.shape)
+		v := contiguous{src, s.offset + t.offset*int64(s.dtype.Size()), n, s.dtype, order}
+		added := &tensor{TensorInfo: TensorInfo{t.name, t.shape, s.dtype}, values: &v, path: path}
+		if !rowMajor(t.shape, t.strides) {
+			added.values = &strided{v, t.shape, t.strides}
+		}
+		if err := f.add(added); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rowMajor reports whether the elements of a tensor follow each other.
+func rowMajor(shape, strides []int) bool {
+	want := 1
+	for i, d := range slices.Backward(shape) {
+		if d == 0 {
+			return true
+		}
+		if d > 1 && strides[i] != want {
+			return false
+		}
+		want *= d
+	}
+	return true
+}
+
+// strided is a tensor whose elements do not follow each other: a view of a
+// larger one, or a transposed one.
+type strided struct {
+	contiguous
+	shape, strides []int
+}
+
+func (v *strided) read(dst []float32) error {
+	size := v.dtype.Size()
+	span := v.span() * size
+	var scratch []byte
+	if _, ok := v.source.(*memory); !ok {
+		scratch = make([]byte, span)
+	}
+	data, err := v.source.bytes(v.offset, span, scratch)
+	if err != nil {
+		return err
+	}
+	last := len(v.shape) - 1
+	index := make([]int, len(v.shape))
+	at := 0 // the element in the span
+	for row := 0; row < len(dst); row += v.shape[last] {
+		for j := range v.shape[last] {
+			from := (at + j*v.strides[last]) * size
+			v.dtype.decode(dst[row+j:row+j+1], data[from:from+size], v.order)
+		}
+		for axis := last - 1; axis >= 0; axis-- {
+			index[axis]++
+			at += v.strides[axis]
+			if index[axis] < v.shape[axis] {
+				break
+			}
+			at -= index[axis] * v.strides[axis]
+			index[axis] = 0
+		}
+	}
+	return finite(dst, 0)
+}
+
+// span is the number of elements from the first to the last.
+func (v *strided) span() int {
+	n := 1
+	for i, d := range v.shape {
+		n += (d - 1) * v.strides[i]
+	}
+	return n
+}
+
+func (v *strided) release() {
+	v.source.release(v.offset, int64(v.span()*v.dtype.Size()))
+}
+
+// readerAt reads a source at random.
+type readerAt struct{ source }
+
+func (r readerAt) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off >= r.size() {
+		return 0, io.EOF
+	}
+	n := int(min(int64(len(p)), r.size()-off))
+	data, err := r.bytes(off, n, p)
+	copy(p, data)
+	if err == nil && n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// readSome returns the first n bytes of a source, or all where it has fewer.
+func readSome(s source, n int) ([]byte, error) {
+	n = int(min(int64(n), s.size()))
+	if m, ok := s.(*memory); ok {
+		return m.data[:n], nil
+	}
+	return readAll(s, 0, n)
+}
