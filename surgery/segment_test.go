@@ -226,13 +226,16 @@ func TestSegmentScene(t *testing.T) {
 	v, err := EncodeClasses(ctx, clip, []Class{{"shape", []string{"heart", "circle"}}, {"ground", []string{"water", "grass"}}}, Templates()[:1])
 	require.NoError(t, err)
 	truth := scene.Mask(0)
-	for name, opts := range map[string][]SegmentOption{
-		"whole":   nil,
-		"large":   {WithEncoding(vit.Resize(192))},
-		"windows": {SlidingWindow(vit.Windows{ShortSide: 144, Side: 96, Stride: 48})},
-		"refined": {Refine(PAMR{5, []int{1, 2}}), WithPlan(CLIPSurgery())},
+	for name, c := range map[string]struct {
+		least float64 // of the IoU with the heart; larger inputs are worse here
+		opts  []SegmentOption
+	}{
+		"whole":   {0.4, nil},
+		"large":   {0.1, []SegmentOption{WithEncoding(vit.Resize(192))}},
+		"windows": {0.25, []SegmentOption{SlidingWindow(vit.Windows{ShortSide: 144, Side: 96, Stride: 48})}},
+		"refined": {0.4, []SegmentOption{Refine(PAMR{5, []int{1, 2}}), WithPlan(CLIPSurgery())}},
 	} {
-		m, err := Segment(ctx, clip, scene.Picture, v, opts...)
+		m, err := Segment(ctx, clip, scene.Picture, v, c.opts...)
 		require.NoError(t, err, name)
 		inter, union := 0, 0
 		for i, c := range m.Labels {
@@ -244,8 +247,7 @@ func TestSegmentScene(t *testing.T) {
 				union++
 			}
 		}
-		require.Greater(t, float64(inter)/float64(union), 0.25, name)
-		t.Logf("%s: %.3f", name, float64(inter)/float64(union))
+		require.Greater(t, float64(inter)/float64(union), c.least, name)
 		pal, err := m.Paletted(nil)
 		require.NoError(t, err)
 		require.Equal(t, uint8(m.At(5, 7)), pal.ColorIndexAt(5, 7))
