@@ -121,18 +121,19 @@ func weigh(dst, src blas32.General, w float32, add bool) {
 	}
 }
 
+func (p *pass) unit(dst, src blas32.General) blas32.General { return p.t.heads.unit(p.Exec, dst, src) }
+
 // unit stores the rows of src in dst, which may be src, each head divided by
 // its norm, and returns dst.
-func (p *pass) unit(dst, src blas32.General) blas32.General {
+func (h heads) unit(x nn.Exec, dst, src blas32.General) blas32.General {
 	const block = 16
-	h := p.t.heads
-	p.Team.Do((src.Rows+block-1)/block, func(_, blk int) {
+	x.Team.Do((src.Rows+block-1)/block, func(_, blk int) {
 		for i := blk * block; i < min((blk+1)*block, src.Rows); i++ {
 			for j := range h.n {
-				y, x := dst.Data[i*dst.Stride+j*h.dim:][:h.dim], src.Data[i*src.Stride+j*h.dim:][:h.dim]
-				inv := 1 / max(norm(p.Kernel, x), 1e-12)
-				for c, v := range x {
-					y[c] = v * inv
+				to, from := dst.Data[i*dst.Stride+j*h.dim:][:h.dim], src.Data[i*src.Stride+j*h.dim:][:h.dim]
+				inv := 1 / max(norm(x.Kernel, from), 1e-12)
+				for c, v := range from {
+					to[c] = v * inv
 				}
 			}
 		}

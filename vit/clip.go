@@ -104,7 +104,7 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 
 	c := &CLIP{config: config, kernel: o.kernel, workers: simd.NewWorkers(o.workers)}
 	l := &loader{view: view, kernel: o.kernel}
-	c.vision = l.vision(&config)
+	c.vision = l.tower(&config)
 	scale := l.keep("logit_scale")
 	l.digest = textDigest(config.Text)
 	c.text = l.text(&config)
@@ -124,7 +124,7 @@ func wanted(view *weights.View, c Config) error {
 	c.Vision.Heads, c.Text.Heads = 1, 1 // no tensor depends on them
 	var want []weights.TensorInfo
 	l := &loader{collect: &want}
-	l.vision(&c)
+	l.tower(&c)
 	l.keep("logit_scale")
 	l.text(&c)
 	return view.Check(want)

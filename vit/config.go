@@ -31,17 +31,33 @@ type Config struct {
 	Assumed Assumed
 }
 
-// VisionConfig is the architecture of the image tower.
+// VisionConfig is the architecture of the image tower, a ViT or a
+// ModifiedResNet.
 type VisionConfig struct {
-	Patch  int         // side of a patch, pixels
+	Patch  int         // pixels per cell of the grid: side of a patch; 32 of a ResNet
 	Grid   image.Point // columns and rows of the model's own grid
-	Width  int
-	Layers int
-	Heads  int
-	Hidden int // width inside the MLP
+	Width  int         // of a ResNet, channels after the stem
+	Layers int         // blocks
+	Heads  int         // of a ResNet, those of the attention pool
+	Hidden int         // width inside the MLP; 0 of a ResNet
+
+	// Stages are the blocks of each stage of a ResNet, Layers in all; zero of a
+	// ViT.
+	Stages [4]int
 
 	Activation simd.Activation
-	Eps        float32 // of the layer norms
+	Eps        float32 // of the layer norms; of a ResNet, of the batch norms
+}
+
+// resNet says whether the tower is a ModifiedResNet.
+func (c *VisionConfig) resNet() bool { return c.Stages != [4]int{} }
+
+// attentionWidth is the columns that the heads divide.
+func (c *VisionConfig) attentionWidth() int {
+	if c.resNet() {
+		return resNetPool * c.Width
+	}
+	return c.Width
 }
 
 // Size is the side in pixels of the pictures that the model was trained on.
@@ -287,22 +303,23 @@ func metadataSettings(meta map[string]string) (settings, error) {
 // resolve completes a configuration of sizes by what is known, and by OpenAI's
 // settings where nothing is; openAI says that the file is surely one of theirs.
 func (c *Config) resolve(s settings, openAI bool) error {
+	width := c.Vision.attentionWidth()
 	if s.visionHeadDim != 0 && s.visionHeads == 0 {
-		s.visionHeads = c.Vision.Width / s.visionHeadDim
+		s.visionHeads = width / s.visionHeadDim
 	}
 	if s.visionHeads == 0 || s.textHeads == 0 {
 		// OpenCLIP's H, g and bigG have other heads than width/64.
-		if c.Vision.Width > 1024 && !openAI {
+		if width > 1024 && !openAI && !c.Vision.resNet() {
 			return fmt.Errorf("%w: the checkpoint does not tell the attention heads, and a width of %d may have other than %d columns each: give vit.Heads(vision, text)",
-				ErrConfig, c.Vision.Width, openAIHeadDim)
+				ErrConfig, width, openAIHeadDim)
 		}
 		c.Assumed.Heads = !openAI
-		s.visionHeads = cmp.Or(s.visionHeads, c.Vision.Width/openAIHeadDim)
+		s.visionHeads = cmp.Or(s.visionHeads, width/openAIHeadDim)
 		s.textHeads = cmp.Or(s.textHeads, c.Text.Width/openAIHeadDim)
 	}
 	c.Vision.Heads, c.Text.Heads = s.visionHeads, s.textHeads
-	if h := c.Vision.Heads; h < 1 || c.Vision.Width%h != 0 {
-		return fmt.Errorf("%w: %d heads do not divide the image tower's width %d: give vit.Heads(vision, text)", ErrConfig, h, c.Vision.Width)
+	if h := c.Vision.Heads; h < 1 || width%h != 0 {
+		return fmt.Errorf("%w: %d heads do not divide the image tower's width %d: give vit.Heads(vision, text)", ErrConfig, h, width)
 	}
 	if h := c.Text.Heads; h < 1 || c.Text.Width%h != 0 {
 		return fmt.Errorf("%w: %d heads do not divide the text tower's width %d: give vit.Heads(vision, text)", ErrConfig, h, c.Text.Width)
@@ -315,6 +332,9 @@ func (c *Config) resolve(s settings, openAI bool) error {
 	}
 	c.Vision.Activation, c.Text.Activation = *s.visionAct, *s.textAct
 	c.Vision.Eps, c.Text.Eps = cmp.Or(s.visionEps, openAIEps), cmp.Or(s.textEps, openAIEps)
+	if c.Vision.resNet() { // PyTorch's batch norm has that default, and no configuration another
+		c.Vision.Activation, c.Vision.Eps = simd.ReLU, openAIEps
+	}
 	for _, eps := range []float32{c.Vision.Eps, c.Text.Eps} {
 		if !finite(eps) || eps < 0 {
 			return fmt.Errorf("%w: layer norm epsilon %v", ErrConfig, eps)

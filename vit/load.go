@@ -136,6 +136,14 @@ const (
 	textBlocks   = "transformer.resblocks."
 )
 
+// tower reads the image tower that the configuration describes.
+func (l *loader) tower(c *Config) imageTower {
+	if c.Vision.resNet() {
+		return l.resNet(c)
+	}
+	return l.vision(c)
+}
+
 func (l *loader) vision(c *Config) *visionTransformer {
 	v := &c.Vision
 	cells := v.Grid.X * v.Grid.Y
@@ -169,9 +177,6 @@ func (l *loader) text(c *Config) *textTower {
 // disagree the most common answer is taken, so that the check of all shapes
 // names the odd one.
 func sizes(v *weights.View) (c Config, err error) {
-	if v.Has("visual.layer1.0.conv1.weight") {
-		return c, fmt.Errorf("%w: the image tower is a ModifiedResNet, which is not supported", ErrConfig)
-	}
 	votes := func(name string, dims ...any) int {
 		count := map[int]int{}
 		best := 0
@@ -191,16 +196,33 @@ func sizes(v *weights.View) (c Config, err error) {
 		}
 		return best
 	}
-	c.Vision.Width = votes("image tower's width", "visual.class_embedding", 0, "visual.conv1.weight", 0,
-		"visual.positional_embedding", 1, "visual.ln_pre.weight", 0, "visual.ln_post.weight", 0, "visual.proj", 0)
-	c.Vision.Patch = votes("patch", "visual.conv1.weight", 2, "visual.conv1.weight", 3)
-	c.Vision.Layers = layers(v, visionBlocks)
-	c.Vision.Hidden = votes("image tower's MLP", visionBlocks+"0.mlp.c_fc.weight", 0,
-		visionBlocks+"0.mlp.c_fc.bias", 0, visionBlocks+"0.mlp.c_proj.weight", 1)
-	cells := votes("image tower's grid", "visual.positional_embedding", 0) - 1
+	positions := "visual.positional_embedding"
+	for i := range c.Vision.Stages {
+		c.Vision.Stages[i] = layers(v, stageName(i))
+	}
+	if c.Vision.resNet() {
+		positions = "visual.attnpool.positional_embedding"
+		c.Vision.Patch = resNetStride
+		for i, n := range c.Vision.Stages {
+			c.Vision.Stages[i] = max(n, 1) // the check of all tensors names those missing
+			c.Vision.Layers += c.Vision.Stages[i]
+		}
+		c.Vision.Width = votes("image tower's width", "visual.layer1.0.conv1.weight", 0, "visual.conv3.weight", 0,
+			"visual.bn3.weight", 0, "visual.layer1.0.conv2.weight", 0, "visual.layer1.0.conv2.weight", 1)
+		c.Embed = votes("embedding", "visual.attnpool.c_proj.weight", 0, "visual.attnpool.c_proj.bias", 0, "text_projection", 1)
+	} else {
+		c.Vision.Width = votes("image tower's width", "visual.class_embedding", 0, "visual.conv1.weight", 0,
+			"visual.positional_embedding", 1, "visual.ln_pre.weight", 0, "visual.ln_post.weight", 0, "visual.proj", 0)
+		c.Vision.Patch = votes("patch", "visual.conv1.weight", 2, "visual.conv1.weight", 3)
+		c.Vision.Layers = layers(v, visionBlocks)
+		c.Vision.Hidden = votes("image tower's MLP", visionBlocks+"0.mlp.c_fc.weight", 0,
+			visionBlocks+"0.mlp.c_fc.bias", 0, visionBlocks+"0.mlp.c_proj.weight", 1)
+		c.Embed = votes("embedding", "visual.proj", 1, "text_projection", 1)
+	}
+	cells := votes("image tower's grid", positions, 0) - 1
 	side := int(math.Sqrt(float64(max(cells, 0))))
 	if err == nil && (cells < 1 || side*side != cells) {
-		err = fmt.Errorf("%w: visual.positional_embedding has %d rows: want one more than a square", weights.ErrShape, cells+1)
+		err = fmt.Errorf("%w: %s has %d rows: want one more than a square", weights.ErrShape, positions, cells+1)
 	}
 	c.Vision.Grid = image.Pt(side, side)
 
@@ -211,7 +233,6 @@ func sizes(v *weights.View) (c Config, err error) {
 	c.Text.Layers = layers(v, textBlocks)
 	c.Text.Hidden = votes("text tower's MLP", textBlocks+"0.mlp.c_fc.weight", 0,
 		textBlocks+"0.mlp.c_fc.bias", 0, textBlocks+"0.mlp.c_proj.weight", 1)
-	c.Embed = votes("embedding", "visual.proj", 1, "text_projection", 1)
 	if err == nil && (c.Vision.Layers == 0 || c.Text.Layers == 0) {
 		err = fmt.Errorf("%w: no blocks under %s or %s", weights.ErrMissing, visionBlocks, textBlocks)
 	}

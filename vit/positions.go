@@ -24,46 +24,51 @@ type table struct {
 // keptFloats bounds the tables that are kept: 32 MB.
 const keptFloats = 8 << 20
 
-// table is the position table for a grid: the class token's row as it is, the
-// others resized, always from the original.
+// table is the position table for a grid.
 func (t *visionTransformer) table(grid image.Point, kind Positions) blas32.General {
-	if grid == t.native {
-		return t.positions
+	return t.tables.get(t.positions, t.native, grid, kind)
+}
+
+// get resizes the original table, whose grid is native: the class token's row
+// stays as it is, the others are interpolated.
+func (t *tables) get(original blas32.General, native, grid image.Point, kind Positions) blas32.General {
+	if grid == native {
+		return original
 	}
-	t.tables.mu.Lock()
-	for i, k := range t.tables.kept {
+	t.mu.Lock()
+	for i, k := range t.kept {
 		if k.grid == grid && k.kind == kind {
-			copy(t.tables.kept[1:], t.tables.kept[:i])
-			t.tables.kept[0] = k
-			t.tables.mu.Unlock()
+			copy(t.kept[1:], t.kept[:i])
+			t.kept[0] = k
+			t.mu.Unlock()
 			return k.rows
 		}
 	}
-	t.tables.mu.Unlock()
+	t.mu.Unlock()
 
-	width := t.width()
+	width := original.Cols
 	rows := nn.Matrix(make([]float32, (1+grid.X*grid.Y)*width), 1+grid.X*grid.Y, width)
-	copy(rows.Data, t.positions.Data[:width])
-	dst, src := rows.Data[width:], t.positions.Data[width:]
+	copy(rows.Data, original.Data[:width])
+	dst, src := rows.Data[width:], original.Data[width:]
 	switch kind {
 	case PositionsBilinear:
-		pix.Bilinear(dst, grid, src, t.native, width)
+		pix.Bilinear(dst, grid, src, native, width)
 	case PositionsBicubic:
-		pix.Cubic(dst, grid, src, t.native, width, 0)
+		pix.Cubic(dst, grid, src, native, width, 0)
 	case PositionsBicubicOffset:
-		pix.Cubic(dst, grid, src, t.native, width, 0.1)
+		pix.Cubic(dst, grid, src, native, width, 0.1)
 	case PositionsBicubicAntialias:
-		pix.CubicAntialias(dst, grid, src, t.native, width)
+		pix.CubicAntialias(dst, grid, src, native, width)
 	}
 
-	t.tables.mu.Lock()
-	defer t.tables.mu.Unlock()
-	t.tables.kept = append([]table{{grid, kind, rows}}, t.tables.kept...)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = append([]table{{grid, kind, rows}}, t.kept...)
 	floats := 0
-	for i, k := range t.tables.kept {
+	for i, k := range t.kept {
 		if floats += len(k.rows.Data); floats > keptFloats {
-			clear(t.tables.kept[i:])
-			t.tables.kept = t.tables.kept[:i]
+			clear(t.kept[i:])
+			t.kept = t.kept[:i]
 			break
 		}
 	}

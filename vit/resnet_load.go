@@ -1,0 +1,113 @@
+package vit
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/weights"
+)
+
+// stageName begins the names of a stage's tensors.
+func stageName(stage int) string { return fmt.Sprintf("visual.layer%d.", 1+stage) }
+
+// winogradFloats bounds what Winograd's form of 3×3 convolutions takes beyond
+// their own size: 128 MB. RN50 stays under it; in larger models the first
+// convolutions, which have most pixels per weight, take it up.
+const winogradFloats = 32 << 20
+
+func (l *loader) resNet(c *Config) *resNet {
+	v := &c.Vision
+	t := &resNet{width: v.Width}
+	budget := winogradFloats
+	t.conv1 = l.convolution("visual.conv1.weight", "visual.bn1", v.Width/2, 3, 3, v.Eps)
+	t.conv2 = l.conv3x3("visual.conv2.weight", "visual.bn2", v.Width/2, v.Width/2, v.Eps, &budget)
+	t.conv3 = l.conv3x3("visual.conv3.weight", "visual.bn3", v.Width, v.Width/2, v.Eps, &budget)
+	in, width := v.Width, v.Width
+	for i, blocks := range v.Stages {
+		for j := range blocks {
+			p := fmt.Sprintf("%s%d.", stageName(i), j)
+			out := resNetExpansion * width
+			b := bottleneck{
+				conv1:  l.convolution(p+"conv1.weight", p+"bn1", width, in, 1, v.Eps),
+				conv2:  l.conv3x3(p+"conv2.weight", p+"bn2", width, width, v.Eps, &budget),
+				conv3:  l.convolution(p+"conv3.weight", p+"bn3", out, width, 1, v.Eps),
+				halves: i > 0 && j == 0,
+				name:   fmt.Sprintf("layer%d.%d", 1+i, j),
+			}
+			if j == 0 {
+				b.identity = l.convolution(p+"downsample.0.weight", p+"downsample.1", out, in, 1, v.Eps)
+			}
+			t.stages[i] = append(t.stages[i], b)
+			in = out
+		}
+		width *= 2
+	}
+	t.pool = l.attentionPool(c)
+	return t
+}
+
+// folded reads the weight of a convolution, out × in × side × side, and scales
+// it by the batch norm that follows; bias is what that adds. The weight lives
+// until the next tensor is read.
+func (l *loader) folded(weight, norm string, out, in, side int, eps float32) (w, bias []float32) {
+	scale, bias := l.keep(norm+".weight", out), l.keep(norm+".bias", out)
+	mean, variance := l.keep(norm+".running_mean", out), l.keep(norm+".running_var", out)
+	w = l.passing(weight, out, in, side, side)
+	if l.collect != nil || l.err != nil {
+		return nil, nil
+	}
+	n := in * side * side
+	for i := range out {
+		factor := float64(scale[i]) / math.Sqrt(float64(variance[i])+float64(eps))
+		if !finite(float32(factor)) {
+			l.err = fmt.Errorf("vit: %w: %s: weight %v over the root of variance %v", weights.ErrNotFinite, norm, scale[i], variance[i])
+			return nil, nil
+		}
+		bias[i] = float32(float64(bias[i]) - float64(mean[i])*factor)
+		for j, v := range w[i*n : (i+1)*n] {
+			w[i*n+j] = float32(float64(v) * factor)
+		}
+	}
+	return w, bias
+}
+
+// convolution reads a convolution and its batch norm as a product with patches,
+// each as channel, row, column.
+func (l *loader) convolution(weight, norm string, out, in, side int, eps float32) nn.Linear {
+	w, bias := l.folded(weight, norm, out, in, side, eps)
+	if w == nil {
+		return nn.Linear{}
+	}
+	return nn.NewLinear(l.kernel, w, out, in*side*side, bias)
+}
+
+// conv3x3 reads a 3×3 convolution and its batch norm. budget is how many floats
+// more it may still take than it has weights.
+func (l *loader) conv3x3(weight, norm string, out, in int, eps float32, budget *int) nn.Conv3x3 {
+	w, bias := l.folded(weight, norm, out, in, 3, eps)
+	if w == nil {
+		return nn.Conv3x3{}
+	}
+	extra := 7 * out * in // 16 products in place of 9 taps
+	winograd := extra <= *budget
+	if winograd {
+		*budget -= extra
+	}
+	return nn.NewConv3x3(l.kernel, w, out, in, bias, winograd)
+}
+
+func (l *loader) attentionPool(c *Config) *attentionPool {
+	const p = "visual.attnpool."
+	width, cells := c.Vision.attentionWidth(), c.Vision.Grid.X*c.Vision.Grid.Y
+	pool := &attentionPool{
+		heads:     heads{c.Vision.Heads, width / c.Vision.Heads},
+		native:    c.Vision.Grid,
+		positions: l.matrix(p+"positional_embedding", 1+cells, width),
+	}
+	for i, name := range []string{"q_proj", "k_proj", "v_proj"} {
+		pool.qkv[i] = l.linear(p+name+".weight", p+name+".bias", width, width)
+	}
+	pool.proj = l.linear(p+"c_proj.weight", p+"c_proj.bias", c.Embed, width)
+	return pool
+}
