@@ -151,51 +151,81 @@ func coefficients(mem *Scratch, in, out int, f Filter) []taps {
 
 func clip8(v int32) uint8 { return uint8(min(max(v>>precision, 0), 255)) }
 
+// passHorizontal works on two rows at a time: one in the lower half of 64-bit
+// numbers, the other in the upper one, so that a multiplication serves both.
 func (r *raster) passHorizontal(width int, f Filter) *raster {
 	out := newRaster(r.mem, width, r.height, r.channels)
 	coeffs := coefficients(r.mem, r.width, width, f)
 	n := r.channels
-	for y := range r.height {
-		src := r.pix[y*r.width*n : (y+1)*r.width*n]
-		dst := out.pix[y*width*n : (y+1)*width*n]
-		if n == 3 {
+	pairs := r.mem.newPairs(r.width * n)
+	for y := 0; y < r.height; y += 2 {
+		next := min(y+1, r.height-1)
+		a, b := r.pix[y*len(pairs):][:len(pairs)], r.pix[next*len(pairs):][:len(pairs)]
+		for i := range pairs {
+			pairs[i] = int64(a[i]) | int64(b[i])<<32
+		}
+		first, second := out.pix[y*width*n:][:width*n], out.pix[next*width*n:][:width*n]
+		const half = 1<<(precision-1) | 1<<(precision-1)<<32
+		switch n {
+		case 3:
 			for x, t := range coeffs {
-				s0, s1, s2 := int32(1<<(precision-1)), int32(1<<(precision-1)), int32(1<<(precision-1))
-				p := src[3*t.first : 3*(t.first+len(t.weights))]
+				p := pairs[3*t.first:][:3*len(t.weights)]
+				s0, s1, s2 := int64(half), int64(half), int64(half)
 				for _, w := range t.weights {
-					s0 += int32(p[0]) * w
-					s1 += int32(p[1]) * w
-					s2 += int32(p[2]) * w
+					if len(p) < 3 { // never: it spares the checks below
+						break
+					}
+					s0 += p[0] * int64(w)
+					s1 += p[1] * int64(w)
+					s2 += p[2] * int64(w)
 					p = p[3:]
 				}
-				dst[3*x], dst[3*x+1], dst[3*x+2] = clip8(s0), clip8(s1), clip8(s2)
+				first[3*x], second[3*x] = clipPair(s0)
+				first[3*x+1], second[3*x+1] = clipPair(s1)
+				first[3*x+2], second[3*x+2] = clipPair(s2)
 			}
-			continue
-		}
-		for x, t := range coeffs {
-			for c := range n {
-				s := int32(1 << (precision - 1))
-				for i, w := range t.weights {
-					s += int32(src[(t.first+i)*n+c]) * w
+		default:
+			for x, t := range coeffs {
+				for c := range n {
+					s := int64(half)
+					for i, w := range t.weights {
+						s += pairs[(t.first+i)*n+c] * int64(w)
+					}
+					first[x*n+c], second[x*n+c] = clipPair(s)
 				}
-				dst[x*n+c] = clip8(s)
 			}
 		}
 	}
 	return out
 }
 
+// clipPair takes the sums of two rows apart: the lower half may be negative,
+// for which the upper has paid.
+func clipPair(s int64) (first, second uint8) {
+	low := int32(s)
+	return clip8(low), clip8(int32((s - int64(low)) >> 32))
+}
+
+// passVertical adds up four rows at a time.
 func (r *raster) passVertical(height int, f Filter) *raster {
 	out := newRaster(r.mem, r.width, height, r.channels)
 	stride := r.width * r.channels
 	sums := r.mem.newInts(stride)
+	row := func(y int) []uint8 { return r.pix[y*stride:][:len(sums)] }
 	for y, t := range coefficients(r.mem, r.height, height, f) {
 		for i := range sums {
 			sums[i] = 1 << (precision - 1)
 		}
-		for i, w := range t.weights {
-			src := r.pix[(t.first+i)*stride : (t.first+i+1)*stride]
-			for x, v := range src {
+		at, w := t.first, t.weights
+		for ; len(w) >= 4; at, w = at+4, w[4:] {
+			a, b, c, d := row(at), row(at+1), row(at+2), row(at+3)
+			w0, w1, w2, w3 := w[0], w[1], w[2], w[3]
+			for x := range sums {
+				sums[x] += int32(a[x])*w0 + int32(b[x])*w1 + int32(c[x])*w2 + int32(d[x])*w3
+			}
+		}
+		for i, w := range w {
+			for x, v := range row(at + i) {
 				sums[x] += int32(v) * w
 			}
 		}

@@ -9,6 +9,7 @@ import "image"
 type Scratch struct {
 	bytes arena[uint8]
 	ints  arena[int32]
+	pairs arena[int64]
 	taps  arena[taps]
 }
 
@@ -16,6 +17,7 @@ type Scratch struct {
 func (s *Scratch) Reset() {
 	s.bytes.reset()
 	s.ints.reset()
+	s.pairs.reset()
 	s.taps.reset()
 }
 
@@ -49,6 +51,13 @@ func (s *Scratch) newInts(n int) []int32 {
 		return make([]int32, n)
 	}
 	return s.ints.take(n)
+}
+
+func (s *Scratch) newPairs(n int) []int64 {
+	if s == nil {
+		return make([]int64, n)
+	}
+	return s.pairs.take(n)
 }
 
 func (s *Scratch) newTaps(n int) []taps {
