@@ -277,7 +277,9 @@ func (w *walker) walk(name string, v any, depth int) error {
 	}
 	switch v := v.(type) {
 	case *stored:
-		w.found = append(w.found, named{name, v})
+		if depth > 0 { // one alone has no name
+			w.found = append(w.found, named{name, v})
+		}
 	case *object:
 		return w.walk(name, v.state, depth+1)
 	case *dict:
@@ -286,7 +288,7 @@ func (w *walker) walk(name string, v any, depth int) error {
 			if !ok {
 				continue
 			}
-			if depth > 0 && name != "" {
+			if name != "" {
 				key = name + "." + key
 			}
 			w.names -= len(key)

@@ -1,10 +1,16 @@
 package weights
 
 import (
+	"archive/zip"
+	"bytes"
+	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -68,5 +74,229 @@ func TestForbiddenGlobals(t *testing.T) {
 		require.ErrorIs(t, err, ErrGlobal, file)
 		require.ErrorIs(t, err, ErrFormat, file)
 		require.ErrorContains(t, err, name, file)
+	}
+}
+
+// TestUnwrap: weights are found where training programs keep them.
+func TestUnwrap(t *testing.T) {
+	a := vector("module.a", "0", 2)
+	nested := a
+	nested.name = "_orig_mod.module.a"
+	metadata := func(p *pickled) *pickled { // what a module's state_dict has
+		return p.raw("}").text("_metadata").global("collections", "OrderedDict").raw(")Rsb")
+	}
+	for name, p := range map[string]*pickled{
+		"state_dict":      newPickle().dict(a),
+		"with metadata":   metadata(newPickle().global("collections", "OrderedDict").raw(")R(").text("a").tensor(a).raw("u")),
+		"training":        newPickle().raw("}(").text("epoch").raw("K\x03").text("loss").tensor(vector("", "1", 1)).text("state_dict").dict(a).text("optimizer").dict(vector("m", "1", 1)).raw("u"),
+		"model":           newPickle().raw("}").text("model").dict(a).raw("s"),
+		"twice":           newPickle().raw("}").text("model").raw("}").text("state_dict").dict(nested).raw("ss"),
+		"parameter":       newPickle().raw("}").text("a").global("torch._utils", "_rebuild_parameter").raw("(").tensor(a).raw("\x88}tRs"),
+		"names in a dict": newPickle().raw("}").text("module").dict(a).raw("s"),
+		"protocol 4":      newPickle().raw("\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94").tensor(a).raw("u"),
+		"other values":    newPickle().raw("}(").text("a").tensor(a).text("note").raw("U\x02hi").text("rate").raw("G\x3f\xf0\x00\x00\x00\x00\x00\x00").text("list").raw("](K\x01K\x02eu"),
+	} {
+		f, err := FromBytes(archive(t, p.stop(), record{"a/data/0", make([]byte, 8)}, record{"a/data/1", make([]byte, 4)}))
+		require.NoError(t, err, name)
+		require.Equal(t, []string{"a"}, f.Names(), name)
+		got, err := f.Float32("a", 2)
+		require.NoError(t, err)
+		require.Equal(t, []float32{0, 0}, got)
+	}
+}
+
+// TestByteOrder: archives written on big-endian machines.
+func TestByteOrder(t *testing.T) {
+	data := newPickle().dict(vector("a", "0", 2)).stop()
+	for order, want := range map[string][]float32{"little": {2, -1}, "big": {2, -1}, "middle": nil} {
+		values := "\x00\x00\x00\x40\x00\x00\x80\xbf"
+		if order == "big" {
+			values = "\x40\x00\x00\x00\xbf\x80\x00\x00"
+		}
+		f, err := FromBytes(archive(t, data, record{"a/byteorder", []byte(order)}, record{"a/data/0", []byte(values)}))
+		if want == nil {
+			require.ErrorIs(t, err, ErrFormat)
+			continue
+		}
+		require.NoError(t, err)
+		got, err := f.Float32("a")
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+// TestTorchScript: classes and lists of TorchScript exist only in its archives.
+func TestTorchScript(t *testing.T) {
+	list := func(p *pickled) *pickled { // an attribute that is a list of integers
+		return p.text("sizes").global("torch.jit._pickle", "build_intlist").raw("](K\x01e\x85R")
+	}
+	module := newPickle().global("__torch__.m", "Net").raw(")\x81}(").text("inner").
+		global("__torch__", "Linear").raw(")\x81").dict(vector("weight", "0", 2)).raw("b")
+	data := list(module).raw("ub").stop()
+	storage := record{"a/data/0", make([]byte, 8)}
+	f, err := FromBytes(archive(t, data, storage, record{"a/constants.pkl", []byte("\x80\x02).")}))
+	require.NoError(t, err)
+	require.Equal(t, []string{"inner.weight"}, f.Names())
+	_, err = FromBytes(archive(t, data, storage))
+	require.ErrorIs(t, err, ErrGlobal)
+	require.ErrorContains(t, err, "__torch__.m.Net")
+}
+
+// TestHostilePickles: what no program writes is refused, for the reason given.
+func TestHostilePickles(t *testing.T) {
+	v := vector("a", "0", 4)
+	with := func(change func(*torchTensor)) []byte {
+		w := vector("a", "0", 4)
+		change(&w)
+		return newPickle().dict(w).stop()
+	}
+	laughs := newPickle().dict(v).raw("q\x00") // each dict holds the last one twice
+	for i := range 40 {
+		laughs.raw("}(").text("a").raw("h" + string(rune(i))).text("b").raw("h" + string(rune(i)) + "uq" + string(rune(i+1)))
+	}
+	deep := newPickle()
+	for range maxDepth + 1 {
+		deep.raw("}").text("a")
+	}
+	deep.tensor(v).raw(strings.Repeat("s", maxDepth+1))
+	long := newPickle().tensor(v).raw("q\x000").text(strings.Repeat("n", 1<<16)).raw("q\x010}h\x01}(")
+	for i := range 1000 {
+		long.text(fmt.Sprint(i)).raw("h\x00")
+	}
+	for reason, data := range map[string][]byte{
+		"strides [-1]":                  with(func(t *torchTensor) { t.strides[0] = -1 }),
+		"strides [2]":                   with(func(t *torchTensor) { t.strides = []int64{2} }),
+		"strides [9223372036854775807]": with(func(t *torchTensor) { t.strides = []int64{math.MaxInt64} }),
+		"strides []":                    with(func(t *torchTensor) { t.strides = nil }),
+		"strides [1]":                   with(func(t *torchTensor) { t.shape = []int64{-4}; t.strides = []int64{1} }),
+		"shape [5]":                     with(func(t *torchTensor) { t.shape, t.strides = []int64{5}, []int64{0} }),
+		"shape [4611686018427387904 4]": with(func(t *torchTensor) { t.shape, t.strides = []int64{1 << 62, 4}, []int64{0, 0} }),
+		"offset 1":                      with(func(t *torchTensor) { t.offset, t.strides = 1, []int64{1} }),
+		"offset -1":                     with(func(t *torchTensor) { t.offset = -1 }),
+		"offset 9223372036854775807":    with(func(t *torchTensor) { t.offset = math.MaxInt64 }),
+		"unknown form":                  with(func(t *torchTensor) { t.count = -4 }),
+		"storage 0 of 16 bytes":         with(func(t *torchTensor) { t.count = 5 }),
+		"where 9223372036854775807":     with(func(t *torchTensor) { t.count = math.MaxInt64 }),
+		"not integers":                  with(func(t *torchTensor) { t.shape = make([]int64, 65); t.strides = make([]int64, 65) }),
+		"data/../data.pkl":              with(func(t *torchTensor) { t.key = "../data.pkl" }),
+		"torch.QInt8Storage":            with(func(t *torchTensor) { t.kind = "QInt8" }),
+		"4 of F32 and 2 of F64":         newPickle().dict(v, torchTensor{name: "b", kind: "Double", key: "0", count: 2}).stop(),
+		"a: named twice":                newPickle().dict(v, v).stop(),
+		"too many names":                laughs.stop(),
+		"in each other":                 deep.stop(),
+		"too many names ":               long.raw("us").stop(),
+		"no tensors that have names":    newPickle().tensor(v).stop(),
+		"no tensors that have":          newPickle().raw("]").stop(),
+		"more than 1048576 operations":  newPickle().raw(strings.Repeat("N0", maxOperations)).stop(),
+		"unexpected EOF":                newPickle().raw("X\xff\xff\xff\xff").Bytes(),
+		"stack underflow":               newPickle().raw("K\x01(0").stop(),
+		"no mark":                       newPickle().raw("t").stop(),
+		"memo 7":                        newPickle().raw("h\x07").stop(),
+		"protocol 6":                    []byte("\x80\x06."),
+		"append to":                     newPickle().raw("}K\x01a").stop(),
+		"set items":                     newPickle().raw("](K\x01u").stop(),
+		"set items of":                  newPickle().raw("}(K\x01u").stop(),
+		"call of":                       newPickle().raw("}K\x01R").stop(),
+		"state of":                      newPickle().raw("K\x01}b").stop(),
+		"persistent id":                 newPickle().text("storage").raw("Q").stop(),
+		"OrderedDict of":                newPickle().global("collections", "OrderedDict").raw("]\x85R").stop(),
+		"without a storage":             newPickle().global("torch._utils", "_rebuild_tensor_v2").raw("(NK\x00))tR").stop(),
+		"tensor of 1":                   newPickle().global("torch._utils", "_rebuild_tensor").raw("N\x85R").stop(),
+		"without arguments":             newPickle().global("torch", "Size").raw(")R").stop(),
+		"torch.load":                    newPickle().global("torch", "load").stop(),
+		"__builtin__.eval":              newPickle().raw("c__builtin__\neval\n").stop(),
+		"'\\u0082' is not":              newPickle().raw("\x82\x01").stop(),
+	} {
+		_, err := FromBytes(archive(t, data, record{"a/data/0", make([]byte, 16)}))
+		require.ErrorIs(t, err, ErrFormat, reason)
+		require.ErrorContains(t, err, strings.TrimSpace(reason))
+	}
+
+	// A dict that holds itself.
+	_, err := FromBytes(archive(t, newPickle().raw("}q\x00").text("a").raw("h\x00s").stop()))
+	require.ErrorIs(t, err, ErrFormat)
+}
+
+// TestHostileArchives: zip files that PyTorch does not write.
+func TestHostileArchives(t *testing.T) {
+	data := newPickle().dict(vector("a", "0", 4), vector("b", "1", 4)).stop()
+	first, second := record{"a/data/0", []byte("0123456789abcdef")}, record{"a/data/1", make([]byte, 16)}
+	good := archive(t, data, first, second)
+	_, err := FromBytes(good)
+	require.NoError(t, err)
+
+	_, err = FromBytes(archive(t, data, first, second, first))
+	require.ErrorIs(t, err, ErrFormat)
+	require.ErrorContains(t, err, "a/data/0 occurs twice")
+
+	// The second entry of the directory points at the first one's data.
+	at := bytes.LastIndex(good, []byte("a/data/1")) - 4
+	overlapping := bytes.Clone(good)
+	copy(overlapping[at:], good[bytes.LastIndex(good, []byte("a/data/0"))-4:][:4])
+	_, err = FromBytes(overlapping)
+	require.ErrorIs(t, err, ErrFormat)
+	require.ErrorContains(t, err, "overlaps")
+
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.Create("a/data.pkl") // compressed
+	require.NoError(t, err)
+	_, err = f.Write(data)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	_, err = FromBytes(b.Bytes())
+	require.ErrorIs(t, err, ErrFormat)
+	require.ErrorContains(t, err, "compressed")
+
+	for n := range good {
+		_, err := FromBytes(good[:n])
+		require.ErrorIs(t, err, ErrFormat)
+	}
+}
+
+func TestHostileLegacy(t *testing.T) {
+	v := vector("a", "0", 2)
+	v.legacy = true
+	data, storage := newPickle().dict(v).stop(), record{"0", make([]byte, 8)}
+	good := legacy(data, storage)
+	f, err := FromBytes(good)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, f.Names())
+	for n := range good {
+		_, err := FromBytes(good[:n])
+		require.ErrorIs(t, err, ErrFormat, n)
+	}
+	other := vector("a", "0", 2)
+	for reason, file := range map[string][]byte{
+		"1 bytes after": append(bytes.Clone(good), 0),
+		"no tensor's":   legacy(data, record{"1", make([]byte, 8)}),
+		"listed twice":  legacy(data, storage, storage),
+		"0 is missing":  legacy(data),
+		"2 should be":   legacy(data, record{"0", make([]byte, 12)}),
+		"not one of":    newPickle().raw("K\x01").stop(),
+		"version":       []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02K\x03."),
+		"no list":       append(good[:len("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.")+len(data):len("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.")+len(data)], "\x80\x02}."...),
+		"unknown form":  legacy(newPickle().raw("(").text("storage").global("torch", "FloatStorage").text("0").text("cpu").raw("K\x02(tt").raw("Q").stop()),
+	} {
+		_, err := FromBytes(file)
+		require.ErrorIs(t, err, ErrFormat, reason)
+		require.ErrorContains(t, err, reason)
+	}
+	_, err = FromBytes(legacy(newPickle().dict(other).stop(), storage))
+	require.NoError(t, err, "an id without a view")
+}
+
+// TestMemoryOfHostilePickles: a pickle is expanded a hundredfold at most.
+func TestMemoryOfHostilePickles(t *testing.T) {
+	for _, unit := range []string{"}", "]", ")", "(", "K\x01\x85", "N", "}q\x01", "2", "G........", "X\x00\x00\x00\x00"} {
+		data := archive(t, newPickle().raw("N").raw(strings.Repeat(unit, 1<<20/len(unit)-8)).stop())
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := FromBytes(data)
+		runtime.ReadMemStats(&after)
+		require.ErrorIs(t, err, ErrFormat)
+		growth := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(data))
+		t.Logf("%q: %.0f bytes for each", unit, growth)
+		require.Less(t, growth, 128.0, "%q", unit)
 	}
 }
