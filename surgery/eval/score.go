@@ -1,0 +1,141 @@
+package eval
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/clipsurgery/clipsurgery/surgery"
+)
+
+// Score is everything that can be measured about one way of scoring pictures
+// whose pixels are labelled.
+type Score struct {
+	// All is the segmentation by the best of all classes, Present by the best of
+	// those that the picture shows.
+	All     *Confusion `json:"all"`
+	Present *Confusion `json:"present"`
+	// Maps is the heat maps of the classes that pictures show, by class.
+	Maps []Maps `json:"maps"`
+	// Ranking is by the class token.
+	Ranking *Ranking `json:"ranking"`
+	// Time is what scoring took, as the caller says; Pictures is how many.
+	Time     time.Duration `json:"time"`
+	Pictures int           `json:"pictures"`
+}
+
+// NewScore returns the empty score of n classes.
+func NewScore(n int) *Score {
+	return &Score{All: NewConfusion(n), Present: NewConfusion(n), Maps: make([]Maps, n), Ranking: NewRanking(n)}
+}
+
+// Truth is what a picture shows.
+type Truth struct {
+	Labels *surgery.LabelMap
+	// Shown says which classes are asked for and ranked; nil means those with a
+	// pixel in Labels.
+	Shown []bool
+}
+
+// Add measures the scores of a picture: of the whole of it, or of windows over
+// it, a vocabulary's texts in columns. Heat maps and the ranking are taken from
+// the first of them and need classes of one text each; with more texts or
+// windows they are left out. A constant map counts as an IoU, a contrast and a
+// pointing game of 0.
+func (s *Score) Add(ctx context.Context, scores []*surgery.Scores, v *surgery.Vocabulary, truth Truth, opts ...surgery.SegmentOption) error {
+	n := len(v.Classes)
+	if s.All.Classes != n {
+		return fmt.Errorf("eval: %w: %d classes, %d in the vocabulary", ErrMismatch, s.All.Classes, n)
+	}
+	there := truth.Labels.Present(n)
+	shown := truth.Shown
+	if shown == nil {
+		shown = there
+	}
+	if len(shown) != n {
+		return fmt.Errorf("eval: %w: %d classes, truth about %d", ErrMismatch, n, len(shown))
+	}
+	labels, err := surgery.Label(ctx, nil, scores, v, opts...)
+	if err != nil {
+		return err
+	}
+	among, err := surgery.Label(ctx, nil, scores, v, append(opts, surgery.Among(there))...)
+	if err != nil {
+		return err
+	}
+	one := NewScore(n) // so that an error leaves s as it was
+	if err := errors.Join(one.All.Add(labels, truth.Labels), one.Present.Add(among, truth.Labels)); err != nil {
+		return err
+	}
+	if len(scores) == 1 && len(v.Of) == n && scores[0].Cols == n {
+		for c := range n {
+			if !shown[c] {
+				continue
+			}
+			heat, err := scores[0].Map(c)
+			if errors.Is(err, surgery.ErrConstant) {
+				one.Maps[c].addNothing()
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := one.Maps[c].Add(heat, truth.Labels.Mask(c)); err != nil {
+				return err
+			}
+		}
+		if err := one.Ranking.Add(scores[0].Class(), shown); err != nil {
+			return err
+		}
+	}
+	one.Pictures = 1
+	return s.Merge(one)
+}
+
+func (m *Maps) addNothing() {
+	for i := range m.Overlap {
+		m.Overlap[i].Add(0)
+	}
+	m.Contrast.Add(0)
+	m.Pointing.Add(0)
+}
+
+// Merge adds what other has measured.
+func (s *Score) Merge(other *Score) error {
+	if s.All.Classes != other.All.Classes || s.Present.Classes != other.Present.Classes ||
+		len(s.Maps) != len(other.Maps) || s.Ranking.Classes() != other.Ranking.Classes() {
+		return fmt.Errorf("eval: %w: scores of %d and %d classes", ErrMismatch, s.All.Classes, other.All.Classes)
+	}
+	for i := range s.Maps {
+		s.Maps[i].Merge(&other.Maps[i])
+	}
+	s.Time += other.Time
+	s.Pictures += other.Pictures
+	return errors.Join(s.All.Merge(other.All), s.Present.Merge(other.Present), s.Ranking.Merge(other.Ranking))
+}
+
+// MapsOf joins the maps of the given classes, or all.
+func (s *Score) MapsOf(classes ...int) *Maps {
+	var all Maps
+	for _, c := range choose(len(s.Maps), classes) {
+		all.Merge(&s.Maps[c])
+	}
+	return &all
+}
+
+// UnmarshalJSON restores a saved score.
+func (s *Score) UnmarshalJSON(data []byte) error {
+	type plain Score
+	var p plain
+	if err := json.Unmarshal(data, &p); err != nil {
+		return err
+	}
+	if p.All == nil || p.Present == nil || p.Ranking == nil || p.Pictures < 0 || p.Time < 0 ||
+		p.Present.Classes != p.All.Classes || len(p.Maps) != p.All.Classes || p.Ranking.Classes() != p.All.Classes {
+		return fmt.Errorf("eval: %w: a score with parts missing or of different classes", ErrFormat)
+	}
+	*s = Score(p)
+	return nil
+}
