@@ -1,0 +1,172 @@
+package eval
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"image"
+	"io"
+	"io/fs"
+	"slices"
+
+	"github.com/clipsurgery/clipsurgery/surgery"
+)
+
+// COCO is a data set in COCO's JSON with masks of objects.
+type COCO struct {
+	// Classes are "background", then the categories in the order of their ids.
+	Classes []string
+	Items   []Item
+}
+
+type cocoFile struct {
+	Images []struct {
+		ID            int64  `json:"id"`
+		File          string `json:"file_name"`
+		Width, Height int
+	}
+	Categories []struct {
+		ID   int64
+		Name string
+	}
+	Annotations []cocoObject
+}
+
+type cocoObject struct {
+	Image        int64 `json:"image_id"`
+	Category     int64 `json:"category_id"`
+	Area         float64
+	Crowd        int `json:"iscrowd"`
+	Segmentation json.RawMessage
+	class        int
+}
+
+// ReadCOCO reads a data set; its pictures lie in fsys. In label maps a pixel is
+// of the class of the smallest object that covers it, 0 where none does, and
+// Ignore under crowds. Masks are polygons, drawn as COCO's own code does, or
+// run lengths, plain or compressed.
+func ReadCOCO(r io.Reader, pictures fs.FS) (*COCO, error) {
+	var f cocoFile
+	if err := json.NewDecoder(r).Decode(&f); err != nil {
+		return nil, fmt.Errorf("eval: %w: %w", ErrFormat, err)
+	}
+	slices.SortStableFunc(f.Categories, func(a, b struct {
+		ID   int64
+		Name string
+	}) int {
+		return cmp.Compare(a.ID, b.ID)
+	})
+	set := &COCO{Classes: []string{"background"}}
+	classes := map[int64]int{}
+	for i, c := range f.Categories {
+		if _, ok := classes[c.ID]; ok {
+			return nil, fmt.Errorf("eval: %w: category %d twice", ErrFormat, c.ID)
+		}
+		classes[c.ID] = 1 + i
+		set.Classes = append(set.Classes, c.Name)
+	}
+	if len(set.Classes) > maxClasses {
+		return nil, fmt.Errorf("eval: %w: %d categories", ErrFormat, len(f.Categories))
+	}
+	objects := map[int64][]cocoObject{}
+	for _, o := range f.Annotations {
+		class, ok := classes[o.Category]
+		if !ok {
+			return nil, fmt.Errorf("eval: %w: an object of category %d", ErrFormat, o.Category)
+		}
+		o.class = class
+		objects[o.Image] = append(objects[o.Image], o)
+	}
+	for _, img := range f.Images {
+		if err := checkSize(img.Width, img.Height); err != nil {
+			return nil, fmt.Errorf("eval: image %d: %w", img.ID, err)
+		}
+		if !fs.ValidPath(img.File) {
+			return nil, fmt.Errorf("eval: %w: image %d is file %q", ErrFormat, img.ID, img.File)
+		}
+		own := objects[img.ID]
+		delete(objects, img.ID)
+		set.Items = append(set.Items, Item{
+			Name:    img.File,
+			Picture: func() (image.Image, error) { return picture(pictures, img.File) },
+			Truth: func() (Truth, error) {
+				m, err := paint(own, img.Width, img.Height)
+				if err != nil {
+					return Truth{}, fmt.Errorf("eval: image %d: %w", img.ID, err)
+				}
+				return Truth{Labels: m}, nil
+			},
+		})
+	}
+	if len(objects) > 0 {
+		return nil, fmt.Errorf("eval: %w: objects of %d images that are not listed, or are listed twice", ErrFormat, len(objects))
+	}
+	return set, nil
+}
+
+// paint draws objects over one another, the largest first.
+func paint(objects []cocoObject, width, height int) (*surgery.LabelMap, error) {
+	objects = slices.Clone(objects)
+	slices.SortStableFunc(objects, func(a, b cocoObject) int {
+		return cmp.Or(cmp.Compare(b.Crowd, a.Crowd), cmp.Compare(b.Area, a.Area))
+	})
+	m := surgery.NewLabelMap(width, height)
+	mask := make([]bool, width*height) // columns of height
+	for i, o := range objects {
+		clear(mask)
+		if err := segmentation(mask, o.Segmentation, width, height); err != nil {
+			return nil, fmt.Errorf("object %d of %d: %w", i, len(objects), err)
+		}
+		label := uint16(o.class)
+		if o.Crowd != 0 {
+			label = surgery.Ignore
+		}
+		for at, in := range mask {
+			if in {
+				m.Labels[at%height*width+at/height] = label
+			}
+		}
+	}
+	return m, nil
+}
+
+// segmentation sets the pixels of a mask, columns of height, that COCO's JSON
+// describes: an array of polygons, or an object of run lengths.
+func segmentation(mask []bool, data json.RawMessage, width, height int) error {
+	if len(data) > 0 && data[0] == '[' {
+		var polygons [][]float64
+		if err := json.Unmarshal(data, &polygons); err != nil {
+			return fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+		for _, xy := range polygons {
+			if err := fillPolygon(mask, xy, width, height); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var runs struct {
+		Size   [2]int // height, width
+		Counts json.RawMessage
+	}
+	if err := json.Unmarshal(data, &runs); err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	if runs.Size != [2]int{height, width} {
+		return fmt.Errorf("%w: run lengths of %d×%d pixels, the picture has %d×%d", ErrFormat, runs.Size[1], runs.Size[0], width, height)
+	}
+	var counts []int64
+	if len(runs.Counts) > 0 && runs.Counts[0] == '"' {
+		var text string
+		if err := json.Unmarshal(runs.Counts, &text); err != nil {
+			return fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+		var err error
+		if counts, err = unpackRuns(text); err != nil {
+			return err
+		}
+	} else if err := json.Unmarshal(runs.Counts, &counts); err != nil {
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return fillRuns(mask, counts)
+}
