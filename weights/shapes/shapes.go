@@ -9,6 +9,7 @@ import (
 	"image"
 	"image/png"
 	"io"
+	"io/fs"
 
 	"github.com/clipsurgery/clipsurgery/weights"
 )
@@ -111,7 +112,17 @@ func Classes() []string {
 
 // Scenes returns the 24 held-out scenes.
 func Scenes() ([]Scene, error) {
-	data, err := files.ReadFile("scenes/scenes.json")
+	sub, err := fs.Sub(files, "scenes")
+	if err != nil {
+		return nil, err
+	}
+	return ReadScenes(sub)
+}
+
+// ReadScenes reads scenes from a folder that the generator wrote, as
+// "python train/scenes.py heldout" does.
+func ReadScenes(fsys fs.FS) ([]Scene, error) {
+	data, err := fs.ReadFile(fsys, "scenes.json")
 	if err != nil {
 		return nil, err
 	}
@@ -140,13 +151,13 @@ func Scenes() ([]Scene, error) {
 			s.Things = append(s.Things, Thing{o.Name, o.Shape, o.Colour,
 				image.Rect(o.Box[0], o.Box[1], o.Box[2]+1, o.Box[3]+1), o.Area})
 		}
-		if s.Picture, err = picture(in.Image); err != nil {
+		if s.Picture, err = picture(fsys, in.Image); err != nil {
 			return nil, err
 		}
-		if s.Instances, err = labels(in.Instances); err != nil {
+		if s.Instances, err = labels(fsys, in.Instances); err != nil {
 			return nil, err
 		}
-		if s.Semantic, err = labels(in.Semantic); err != nil {
+		if s.Semantic, err = labels(fsys, in.Semantic); err != nil {
 			return nil, err
 		}
 		scenes[i] = s
@@ -154,8 +165,8 @@ func Scenes() ([]Scene, error) {
 	return scenes, nil
 }
 
-func picture(name string) (image.Image, error) {
-	data, err := files.ReadFile("scenes/" + name)
+func picture(fsys fs.FS, name string) (image.Image, error) {
+	data, err := fs.ReadFile(fsys, name)
 	if err != nil {
 		return nil, err
 	}
@@ -166,8 +177,8 @@ func picture(name string) (image.Image, error) {
 	return img, nil
 }
 
-func labels(name string) (*image.Gray, error) {
-	img, err := picture(name)
+func labels(fsys fs.FS, name string) (*image.Gray, error) {
+	img, err := picture(fsys, name)
 	if err != nil {
 		return nil, err
 	}
