@@ -2,14 +2,14 @@ package simd
 
 import "gonum.org/v1/gonum/blas/blas32"
 
-func attendGeneric(t *Team, dst blas32.General, a *Attention) {
-	batch := max(a.Batch, 1)
-	nq, nk, d := a.Q.Rows/batch, a.K.Rows/batch, a.HeadDim
+// attendGeneric is the specification of Attend.
+func attendGeneric(t *Team, dst blas32.General, a Attention) {
+	nq, nk, d := a.Q.Rows/a.Batch, a.K.Rows/a.Batch, a.HeadDim
 	weight := a.Weight
 	if weight == 0 {
 		weight = 1
 	}
-	t.Do(batch*a.Heads, func(_, job int) {
+	t.Do(a.Batch*a.Heads, func(_, job int) {
 		b, h := job/a.Heads, job%a.Heads
 		scores := make([]float32, nk)
 		out := make([]float32, d)

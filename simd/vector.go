@@ -20,6 +20,10 @@ type vectors struct {
 	dot               func(a, b []float32) float32
 	minMax            func(x []float32) (lo, hi float32)
 	fromF16, fromBF16 func(dst []float32, src []byte) // in assembly: dst is a multiple of 16
+
+	scale     func(dst, a []float32, w float32)
+	addGrid   func(x, row, col []float32, w float32)
+	transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int)
 }
 
 // LayerNorm stores (x - mean)/sqrt(variance + eps)·weight + bias, row by row,

@@ -15,6 +15,9 @@ var vectorsAVX2 = vectors{
 	minMax:    minMaxAVX2,
 	fromF16:   fromF16AVX2,
 	fromBF16:  fromBF16AVX2,
+	scale:     scaleAVX2,
+	addGrid:   addGridAVX2,
+	transpose: transposeOfAVX2,
 }
 
 var vectorsAVX512 = vectors{
@@ -30,4 +33,22 @@ var vectorsAVX512 = vectors{
 	minMax:    minMaxAVX512,
 	fromF16:   fromF16AVX512,
 	fromBF16:  fromBF16AVX512,
+	scale:     scaleAVX512,
+	addGrid:   addGridAVX512,
+	transpose: transposeOfAVX2,
+}
+
+// transposeOfAVX2 is transposeAVX2 of any size: what fills no block of 8×8 is
+// moved by plain Go.
+func transposeOfAVX2(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	r, c := rows&^7, cols&^7
+	if r > 0 && c > 0 {
+		transposeAVX2(&dst[0], ldd, &src[0], lds, r, c)
+	}
+	if r > 0 && c < cols {
+		transposeGo(dst[c*ldd:], ldd, src[c:], lds, r, cols-c)
+	}
+	if r < rows {
+		transposeGo(dst[r:], ldd, src[r*lds:], lds, rows-r, cols)
+	}
 }

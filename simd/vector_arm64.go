@@ -23,6 +23,9 @@ var vectorsNEON = vectors{
 	minMax:    minMaxNEON,
 	fromF16:   func(dst []float32, src []byte) { fromF16NEON(&dst[0], &src[0], len(dst)) },
 	fromBF16:  func(dst []float32, src []byte) { fromBF16NEON(&dst[0], &src[0], len(dst)) },
+	scale:     scaleGo,
+	addGrid:   addGridGo,
+	transpose: transposeGo,
 }
 
 // whole splits x into whole vectors and the rest.

@@ -64,3 +64,19 @@ func fromF16AVX2(dst []float32, src []byte)
 //
 //go:noescape
 func fromBF16AVX2(dst []float32, src []byte)
+
+// scaleAVX2 stores w·a in dst, which may be a and is as long.
+//
+//go:noescape
+func scaleAVX2(dst []float32, a []float32, w float32)
+
+// addGridAVX2 adds w·(row[i] + col[j]) to x[i·len(col)+j]. row and col are not empty.
+//
+//go:noescape
+func addGridAVX2(x []float32, row []float32, col []float32, w float32)
+
+// transposeAVX2 stores the transpose of src, rows×cols, both positive multiples of 8, in dst.
+// Leading dimensions are in floats.
+//
+//go:noescape
+func transposeAVX2(dst *float32, ldd int, src *float32, lds int, rows int, cols int)

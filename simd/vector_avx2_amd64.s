@@ -1442,3 +1442,174 @@ loop:
 	JLT       loop
 	VZEROUPPER
 	RET
+
+// func scaleAVX2(dst []float32, a []float32, w float32)
+// Requires: AVX
+TEXT ·scaleAVX2(SB), NOSPLIT, $0-52
+	// Plain Go: scaleGo in vector_generic.go.
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	VBROADCASTSS w+48(FP), Y0
+	MOVQ         dst_len+8(FP), BX
+	XORQ         DX, DX
+	SUBQ         $0x08, BX
+	JLT          eachTail
+
+eachLoop:
+	VMOVUPS (CX)(DX*1), Y1
+	VMULPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(DX*1)
+	ADDQ    $0x20, DX
+	SUBQ    $0x08, BX
+	JGE     eachLoop
+
+eachTail:
+	ADDQ       $0x08, BX
+	JZ         eachEnd
+	LEAQ       lanes<>+0(SB), SI
+	NEGQ       BX
+	VMOVUPS    32(SI)(BX*4), Y1
+	NEGQ       BX
+	VMASKMOVPS (CX)(DX*1), Y1, Y2
+	VMULPS     Y0, Y2, Y2
+	VMASKMOVPS Y2, Y1, (AX)(DX*1)
+
+eachEnd:
+	VZEROUPPER
+	RET
+
+// func addGridAVX2(x []float32, row []float32, col []float32, w float32)
+// Requires: AVX, FMA3
+TEXT ·addGridAVX2(SB), NOSPLIT, $0-76
+	// Plain Go: addGridGo in vector_generic.go.
+	MOVQ         x_base+0(FP), AX
+	MOVQ         row_base+24(FP), CX
+	MOVQ         row_len+32(FP), DX
+	MOVQ         col_base+48(FP), BX
+	MOVQ         col_len+56(FP), SI
+	VBROADCASTSS w+72(FP), Y0
+	MOVQ         SI, R8
+	ANDQ         $-8, R8
+	SHLQ         $0x02, R8
+
+row:
+	VBROADCASTSS (CX), Y1
+	XORQ         DI, DI
+	CMPQ         DI, R8
+	JEQ          tail
+
+whole:
+	VADDPS      (BX)(DI*1), Y1, Y2
+	VFMADD213PS (AX)(DI*1), Y0, Y2
+	VMOVUPS     Y2, (AX)(DI*1)
+	ADDQ        $0x20, DI
+	CMPQ        DI, R8
+	JLT         whole
+
+tail:
+	TESTQ       $+4, SI
+	JZ          two
+	VADDPS      (BX)(DI*1), X1, X2
+	VFMADD213PS (AX)(DI*1), X0, X2
+	VMOVUPS     X2, (AX)(DI*1)
+	ADDQ        $0x10, DI
+
+two:
+	TESTQ       $+2, SI
+	JZ          one
+	VMOVSD      (BX)(DI*1), X3
+	VMOVSD      (AX)(DI*1), X2
+	VADDPS      X3, X1, X3
+	VFMADD231PS X3, X0, X2
+	VMOVSD      X2, (AX)(DI*1)
+	ADDQ        $0x08, DI
+
+one:
+	TESTQ       $+1, SI
+	JZ          next
+	VADDSS      (BX)(DI*1), X1, X1
+	VFMADD213SS (AX)(DI*1), X0, X1
+	VMOVSS      X1, (AX)(DI*1)
+	ADDQ        $0x04, DI
+
+next:
+	LEAQ (AX)(SI*4), AX
+	ADDQ $0x04, CX
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
+
+// func transposeAVX2(dst *float32, ldd int, src *float32, lds int, rows int, cols int)
+// Requires: AVX
+TEXT ·transposeAVX2(SB), NOSPLIT, $0-48
+	// Plain Go: transposeGo in vector_generic.go.
+	MOVQ dst+0(FP), AX
+	MOVQ ldd+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ lds+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ cols+40(FP), DI
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	LEAQ (CX)(CX*2), R8
+	LEAQ (BX)(BX*2), R9
+
+row:
+	MOVQ DX, R10
+	MOVQ AX, R11
+	MOVQ DI, R12
+
+block:
+	LEAQ        (R10)(BX*4), R13
+	VMOVUPS     (R10), X0
+	VINSERTF128 $0x01, (R13), Y0, Y0
+	VMOVUPS     (R10)(BX*1), X1
+	VINSERTF128 $0x01, (R13)(BX*1), Y1, Y1
+	VMOVUPS     (R10)(BX*2), X2
+	VINSERTF128 $0x01, (R13)(BX*2), Y2, Y2
+	VMOVUPS     (R10)(R9*1), X3
+	VINSERTF128 $0x01, (R13)(R9*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y1
+	VUNPCKHPS   Y3, Y2, Y3
+	VUNPCKLPD   Y1, Y4, Y0
+	VMOVUPS     Y0, (R11)
+	VUNPCKHPD   Y1, Y4, Y1
+	VMOVUPS     Y1, (R11)(CX*1)
+	VUNPCKLPD   Y3, Y5, Y2
+	VMOVUPS     Y2, (R11)(CX*2)
+	VUNPCKHPD   Y3, Y5, Y3
+	VMOVUPS     Y3, (R11)(R8*1)
+	LEAQ        (R11)(CX*4), R11
+	VMOVUPS     16(R10), X6
+	VINSERTF128 $0x01, 16(R13), Y6, Y6
+	VMOVUPS     16(R10)(BX*1), X7
+	VINSERTF128 $0x01, 16(R13)(BX*1), Y7, Y7
+	VMOVUPS     16(R10)(BX*2), X8
+	VINSERTF128 $0x01, 16(R13)(BX*2), Y8, Y8
+	VMOVUPS     16(R10)(R9*1), X9
+	VINSERTF128 $0x01, 16(R13)(R9*1), Y9, Y9
+	VUNPCKLPS   Y7, Y6, Y4
+	VUNPCKHPS   Y7, Y6, Y5
+	VUNPCKLPS   Y9, Y8, Y7
+	VUNPCKHPS   Y9, Y8, Y9
+	VUNPCKLPD   Y7, Y4, Y6
+	VMOVUPS     Y6, (R11)
+	VUNPCKHPD   Y7, Y4, Y7
+	VMOVUPS     Y7, (R11)(CX*1)
+	VUNPCKLPD   Y9, Y5, Y8
+	VMOVUPS     Y8, (R11)(CX*2)
+	VUNPCKHPD   Y9, Y5, Y9
+	VMOVUPS     Y9, (R11)(R8*1)
+	LEAQ        (R11)(CX*4), R11
+	ADDQ        $0x20, R10
+	SUBQ        $0x08, R12
+	JNZ         block
+	LEAQ        (DX)(BX*8), DX
+	ADDQ        $0x20, AX
+	SUBQ        $0x08, SI
+	JNZ         row
+	VZEROUPPER
+	RET

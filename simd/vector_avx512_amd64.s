@@ -1157,3 +1157,83 @@ loop:
 	JLT       loop
 	VZEROUPPER
 	RET
+
+// func scaleAVX512(dst []float32, a []float32, w float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·scaleAVX512(SB), NOSPLIT, $0-52
+	// Plain Go: scaleGo in vector_generic.go.
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	VBROADCASTSS w+48(FP), Z0
+	MOVQ         dst_len+8(FP), BX
+	XORQ         DX, DX
+	SUBQ         $0x10, BX
+	JLT          eachTail
+
+eachLoop:
+	VMOVUPS (CX)(DX*1), Z1
+	VMULPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(DX*1)
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, BX
+	JGE     eachLoop
+
+eachTail:
+	ADDQ      $0x10, BX
+	JZ        eachEnd
+	MOVL      $0xffffffff, SI
+	BZHIL     BX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX)(DX*1), K1, Z1
+	VMULPS    Z0, Z1, Z1
+	VMOVUPS   Z1, K1, (AX)(DX*1)
+
+eachEnd:
+	VZEROUPPER
+	RET
+
+// func addGridAVX512(x []float32, row []float32, col []float32, w float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·addGridAVX512(SB), NOSPLIT, $0-76
+	// Plain Go: addGridGo in vector_generic.go.
+	MOVQ         x_base+0(FP), AX
+	MOVQ         row_base+24(FP), CX
+	MOVQ         row_len+32(FP), DX
+	MOVQ         col_base+48(FP), BX
+	MOVQ         col_len+56(FP), SI
+	VBROADCASTSS w+72(FP), Z0
+	MOVQ         SI, R8
+	ANDQ         $-16, R8
+	SHLQ         $0x02, R8
+	MOVQ         SI, DI
+	ANDQ         $0x0f, DI
+	MOVL         $0xffffffff, R9
+	BZHIL        DI, R9, R9
+	KMOVW        R9, K1
+
+row:
+	VBROADCASTSS (CX), Z1
+	XORQ         DI, DI
+	CMPQ         DI, R8
+	JEQ          tail
+
+whole:
+	VADDPS      (BX)(DI*1), Z1, Z2
+	VFMADD213PS (AX)(DI*1), Z0, Z2
+	VMOVUPS     Z2, (AX)(DI*1)
+	ADDQ        $0x40, DI
+	CMPQ        DI, R8
+	JLT         whole
+
+tail:
+	VMOVUPS.Z   (BX)(DI*1), K1, Z2
+	VADDPS      Z1, Z2, Z2
+	VMOVUPS.Z   (AX)(DI*1), K1, Z1
+	VFMADD213PS Z1, Z0, Z2
+	VMOVUPS     Z2, K1, (AX)(DI*1)
+	LEAQ        (AX)(SI*4), AX
+	ADDQ        $0x04, CX
+	DECQ        DX
+	JNZ         row
+	VZEROUPPER
+	RET

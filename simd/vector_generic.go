@@ -16,6 +16,9 @@ var goVectors = vectors{
 	minMax:    minMaxGo,
 	fromF16:   fromF16Go,
 	fromBF16:  fromBF16Go,
+	scale:     scaleGo,
+	addGrid:   addGridGo,
+	transpose: transposeGo,
 }
 
 // layerNormGo computes mean and variance in two passes, in float64.
@@ -84,4 +87,29 @@ func minMaxGo(x []float32) (lo, hi float32) {
 		lo, hi = min(lo, v), max(hi, v)
 	}
 	return lo, hi
+}
+
+func scaleGo(dst, a []float32, w float32) {
+	for i := range dst {
+		dst[i] = w * a[i]
+	}
+}
+
+// addGridGo adds w·(row[i] + col[j]) to x[i·len(col)+j].
+func addGridGo(x, row, col []float32, w float32) {
+	for i, r := range row {
+		for j, c := range col {
+			x[i*len(col)+j] += float32(w * (r + c))
+		}
+	}
+}
+
+// transposeGo stores the transpose of src, rows×cols, in dst. Leading
+// dimensions are in floats.
+func transposeGo(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	for i := range rows {
+		for j, v := range src[i*lds:][:cols] {
+			dst[j*ldd+i] = v
+		}
+	}
 }

@@ -39,6 +39,11 @@ func main() {
 	s.minMax()
 	s.fromF16()
 	s.fromBF16()
+	s.scale()
+	s.addGrid()
+	if !s.masks {
+		s.transpose()
+	}
 	Generate()
 }
 
