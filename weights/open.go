@@ -14,15 +14,17 @@ import (
 	"strings"
 )
 
-// inDirectory are the checkpoints that a directory is searched for, the first
-// found being taken.
-var inDirectory = []string{
-	"model.safetensors",
-	"model.safetensors.index.json",
-	"open_clip_model.safetensors",
-	"pytorch_model.bin",
-	"pytorch_model.bin.index.json",
-	"open_clip_pytorch_model.bin",
+// CheckpointNames are the files that a directory is searched for, as Hugging
+// Face and OpenCLIP name them; the first found is taken.
+func CheckpointNames() []string {
+	return []string{
+		"model.safetensors",
+		"model.safetensors.index.json",
+		"open_clip_model.safetensors",
+		"pytorch_model.bin",
+		"pytorch_model.bin.index.json",
+		"open_clip_pytorch_model.bin",
+	}
 }
 
 // Limits on the JSON files beside the weights, in bytes.
@@ -138,13 +140,13 @@ func (f *File) addFile(path string, src source) error {
 
 // findIn returns the path of the checkpoint in a directory.
 func findIn(fsys fs.FS, dir string) (string, error) {
-	for _, name := range inDirectory {
+	for _, name := range CheckpointNames() {
 		name = path.Join(dir, name)
 		if info, err := fs.Stat(fsys, name); err == nil && info.Mode().IsRegular() {
 			return name, nil
 		}
 	}
-	return "", fmt.Errorf("%w: the directory has no %s", ErrFormat, strings.Join(inDirectory, ", no "))
+	return "", fmt.Errorf("%w: the directory has no %s", ErrFormat, strings.Join(CheckpointNames(), ", no "))
 }
 
 // isIndex tells a shard index by its first bytes: JSON text, unlike the first
