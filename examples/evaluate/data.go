@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/clipsurgery/clipsurgery/internal/cli"
+	"github.com/clipsurgery/clipsurgery/surgery"
+	"github.com/clipsurgery/clipsurgery/surgery/eval"
+	"github.com/clipsurgery/clipsurgery/weights/shapes"
+)
+
+// dataset is the pictures to score, and the classes of their labels.
+type dataset struct {
+	name    string
+	classes []surgery.Class
+	items   []eval.Item
+}
+
+// open finds the data set that the flags name.
+func open() (*dataset, error) {
+	d, err := openAll()
+	if err != nil {
+		return nil, err
+	}
+	if *classFile != "" {
+		text, err := os.ReadFile(*classFile)
+		if err != nil {
+			return nil, err
+		}
+		d.classes = surgery.ParseClasses(string(text))
+	}
+	if len(d.classes) == 0 {
+		return nil, errors.New("-voc needs -classes: a file with a class a line")
+	}
+	if *from < 0 || *from > len(d.items) || *count < 0 {
+		return nil, fmt.Errorf("-from %d -count %d of %d pictures", *from, *count, len(d.items))
+	}
+	d.items = d.items[*from:]
+	if *count > 0 {
+		d.items = d.items[:min(*count, len(d.items))]
+	}
+	if *merge != "" {
+		d.items = nil
+	}
+	return d, nil
+}
+
+func openAll() (*dataset, error) {
+	switch {
+	case *vocDir != "":
+		items, err := eval.OpenVOC(os.DirFS(*vocDir), eval.VOC{Pictures: *pictures, Labels: *labelsDir, List: *list, WithoutZero: *noZero})
+		return &dataset{name: *vocDir, items: items}, err
+	case *cocoFile != "":
+		f, err := os.Open(*cocoFile)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		set, err := eval.ReadCOCO(f, os.DirFS(*pictures))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", *cocoFile, err)
+		}
+		return &dataset{*cocoFile, surgery.Nouns(set.Classes...), set.Items}, nil
+	case *scenesDir != "":
+		items, err := drawnScenes(*scenesDir)
+		return &dataset{*scenesDir, surgery.Nouns(shapes.Classes()...), items}, err
+	}
+	items, err := embeddedScenes()
+	return &dataset{"embedded scenes", surgery.Nouns(shapes.Classes()...), items}, err
+}
+
+func embeddedScenes() ([]eval.Item, error) {
+	scenes, err := shapes.Scenes()
+	if err != nil {
+		return nil, err
+	}
+	var items []eval.Item
+	for _, s := range scenes {
+		names := s.Grounds
+		for _, t := range s.Things {
+			names = append(names, t.Shape)
+		}
+		labels := surgery.NewLabelMap(s.Semantic.Rect.Dx(), s.Semantic.Rect.Dy())
+		for i, c := range s.Semantic.Pix {
+			labels.Labels[i] = uint16(c)
+		}
+		items = append(items, eval.Item{
+			Name:    fmt.Sprint("scene ", s.Seed),
+			Picture: func() (image.Image, error) { return s.Picture, nil },
+			Truth:   func() (eval.Truth, error) { return eval.Truth{Labels: labels, Shown: shown(names)}, nil },
+		})
+	}
+	return items, nil
+}
+
+// drawnScenes lists a folder that scenes.py has written.
+func drawnScenes(dir string) ([]eval.Item, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "scenes.json"))
+	if err != nil {
+		return nil, err
+	}
+	var index struct {
+		Scenes []struct {
+			Image, Semantic string
+			Grounds         []string
+			Objects         []struct{ Shape string }
+		}
+	}
+	if err := json.Unmarshal(data, &index); err != nil {
+		return nil, fmt.Errorf("%s: scenes.json: %w", dir, err)
+	}
+	var items []eval.Item
+	for _, s := range index.Scenes {
+		names := s.Grounds
+		for _, o := range s.Objects {
+			names = append(names, o.Shape)
+		}
+		items = append(items, eval.Item{
+			Name:    s.Image,
+			Picture: func() (image.Image, error) { return cli.Picture(filepath.Join(dir, s.Image)) },
+			Truth: func() (eval.Truth, error) {
+				labels, err := eval.ReadLabels(os.DirFS(dir), s.Semantic)
+				return eval.Truth{Labels: labels, Shown: shown(names)}, err
+			},
+		})
+	}
+	return items, nil
+}
+
+// shown says which classes of the drawn world a scene's nouns name: grounds of
+// which only slivers show are not among them.
+func shown(names []string) []bool {
+	out := make([]bool, len(shapes.Classes()))
+	for i, c := range shapes.Classes() {
+		out[i] = slices.Contains(names, c)
+	}
+	return out
+}
