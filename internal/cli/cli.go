@@ -22,6 +22,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/clipsurgery/clipsurgery/sam"
 	"github.com/clipsurgery/clipsurgery/vit"
+	"github.com/clipsurgery/clipsurgery/weights/hub"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
@@ -43,9 +44,14 @@ func Main(run func(ctx context.Context) error) {
 	}
 }
 
-// CLIP opens a checkpoint, or the embedded demo model for an empty path.
+// CLIP opens a checkpoint by path or by a name that [hub.Fetch] knows, or the
+// embedded demo model for an empty path.
 func CLIP(path string) (*vit.CLIP, error) {
 	if path != "" {
+		path, err := Checkpoint(path)
+		if err != nil {
+			return nil, err
+		}
 		return vit.Open(path)
 	}
 	f, err := shapes.CLIP()
@@ -55,9 +61,14 @@ func CLIP(path string) (*vit.CLIP, error) {
 	return vit.Load(f)
 }
 
-// SAM opens a checkpoint, or the embedded demo model for an empty path.
+// SAM opens a checkpoint by path or by a name that [hub.Fetch] knows, or the
+// embedded demo model for an empty path.
 func SAM(path string) (*sam.Model, error) {
 	if path != "" {
+		path, err := Checkpoint(path)
+		if err != nil {
+			return nil, err
+		}
 		return sam.Open(path)
 	}
 	f, err := shapes.SAM()
@@ -65,6 +76,28 @@ func SAM(path string) (*sam.Model, error) {
 		return nil, err
 	}
 	return sam.Load(f)
+}
+
+// Checkpoint returns the path of a checkpoint that is given by path or by a
+// name, which it fetches unless it is in the cache. What is a path, or could be
+// one by its folder or its ending, is one. An interrupt ends the download.
+func Checkpoint(name string) (string, error) {
+	isPath := func() bool {
+		if _, err := os.Stat(name); err == nil || !hub.IsName(name) {
+			return true
+		}
+		if slices.Contains(hub.Names(), name) {
+			return false
+		}
+		_, err := os.Stat(filepath.Dir(name))
+		return err == nil || slices.Contains([]string{".pt", ".pth", ".bin", ".safetensors", ".json"}, filepath.Ext(name))
+	}
+	if isPath() {
+		return name, nil
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	return hub.Fetch(ctx, name, hub.Progress(Bytes("fetching "+name)))
 }
 
 // Picture reads a PNG, JPEG, GIF, WebP, BMP or TIFF file, turned upright as its
@@ -147,7 +180,14 @@ func (c *Clock) String() string {
 
 // Progress returns a callback that draws a bar on standard error, or nothing
 // where that is not a terminal. The bar disappears when it is full.
-func Progress(what string) func(done, total int) {
+func Progress(what string) func(done, total int) { return progress(what) }
+
+// Bytes is Progress of bytes, of which there may be an unknown number, -1.
+func Bytes(what string) func(done, total int) {
+	return progress(what, progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond))
+}
+
+func progress(what string, opts ...progressbar.Option) func(done, total int) {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return func(int, int) {}
 	}
@@ -157,8 +197,8 @@ func Progress(what string) func(done, total int) {
 		mu.Lock()
 		defer mu.Unlock()
 		if bar == nil {
-			bar = progressbar.NewOptions(total, progressbar.OptionSetDescription(what),
-				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionClearOnFinish())
+			bar = progressbar.NewOptions(total, append(opts, progressbar.OptionSetDescription(what),
+				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionClearOnFinish())...)
 		}
 		_ = bar.Set(done) // a bar that cannot be drawn is no reason to stop
 	}
