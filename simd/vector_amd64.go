@@ -34,7 +34,7 @@ var vectorsAVX512 = vectors{
 	fromF16:   fromF16AVX512,
 	fromBF16:  fromBF16AVX512,
 	scale:     scaleAVX512,
-	addGrid:   addGridAVX512,
+	addGrid:   addGridAVX2,
 	transpose: transposeOfAVX2,
 }
 

@@ -1496,17 +1496,17 @@ row:
 	VBROADCASTSS (CX), Y1
 	XORQ         DI, DI
 	CMPQ         DI, R8
-	JEQ          tail
+	JEQ          four
 
-whole:
+eight:
 	VADDPS      (BX)(DI*1), Y1, Y2
 	VFMADD213PS (AX)(DI*1), Y0, Y2
 	VMOVUPS     Y2, (AX)(DI*1)
 	ADDQ        $0x20, DI
 	CMPQ        DI, R8
-	JLT         whole
+	JLT         eight
 
-tail:
+four:
 	TESTQ       $+4, SI
 	JZ          two
 	VADDPS      (BX)(DI*1), X1, X2
@@ -1527,10 +1527,9 @@ two:
 one:
 	TESTQ       $+1, SI
 	JZ          next
-	VADDSS      (BX)(DI*1), X1, X1
-	VFMADD213SS (AX)(DI*1), X0, X1
-	VMOVSS      X1, (AX)(DI*1)
-	ADDQ        $0x04, DI
+	VADDSS      (BX)(DI*1), X1, X2
+	VFMADD213SS (AX)(DI*1), X0, X2
+	VMOVSS      X2, (AX)(DI*1)
 
 next:
 	LEAQ (AX)(SI*4), AX

@@ -69,8 +69,3 @@ func fromBF16AVX512(dst []float32, src []byte)
 //
 //go:noescape
 func scaleAVX512(dst []float32, a []float32, w float32)
-
-// addGridAVX512 adds w·(row[i] + col[j]) to x[i·len(col)+j]. row and col are not empty.
-//
-//go:noescape
-func addGridAVX512(x []float32, row []float32, col []float32, w float32)

@@ -19,67 +19,56 @@ func (s *isa) scale() {
 	s.end()
 }
 
+// addGrid is for both instruction sets: loads that follow the masked stores of
+// AVX-512 wait for them, and those of AVX2 are slow on many machines, so what
+// fills no vector goes by four, two and one.
 func (s *isa) addGrid() {
 	s.text("addGrid", "addGridGo in vector_generic.go", "func(x, row, col []float32, w float32)",
 		"adds w·(row[i] + col[j]) to x[i·len(col)+j]. row and col are not empty.")
 	x, row, rows := base("x"), base("row"), length("row")
 	col, cols, w := base("col"), length("col"), s.broadcast("w")
 	at, full, r := GP64(), GP64(), s.vec()
-	step := func(add, to Mem, v, r, w Register) {
-		VADDPS(add, r, v)
+	from, to := s.at(col, at, 0), s.at(x, at, 0)
+	step := func(v, r, w Register) {
+		VADDPS(from, r, v)
 		VFMADD213PS(to, w, v)
 		VMOVUPS(v, to)
 	}
 	MOVQ(cols, full)
 	ANDQ(I32(-s.lanes), full)
 	SHLQ(Imm(2), full)
-	if s.masks {
-		rest := GP64()
-		MOVQ(cols, rest)
-		ANDQ(Imm(uint64(s.lanes-1)), rest)
-		s.setMask(rest)
-	}
 	Label("row")
 	VBROADCASTSS(Mem{Base: row}, r)
 	XORQ(at, at)
 	CMPQ(at, full)
-	JEQ(LabelRef("tail"))
-	Label("whole")
-	step(s.at(col, at, 0), s.at(x, at, 0), s.vec(), r, w)
-	ADDQ(Imm(uint64(4*s.lanes)), at)
+	JEQ(LabelRef("four"))
+	Label("eight")
+	step(s.vec(), r, w)
+	ADDQ(Imm(32), at)
 	CMPQ(at, full)
-	JLT(LabelRef("whole"))
-	Label("tail")
-	if s.masks {
-		v := s.load(s.at(col, at, 0), true)
-		VADDPS(r, v, v)
-		VFMADD213PS(s.load(s.at(x, at, 0), true), w, v)
-		s.store(v, s.at(x, at, 0), true)
-	} else {
-		// Masked stores are slow where AVX-512 is missing or new.
-		for _, n := range []int{4, 2, 1} {
-			label := map[int]string{4: "two", 2: "one", 1: "next"}[n]
-			TESTQ(I32(n), cols)
-			JZ(LabelRef(label))
-			from, to, v, add := s.at(col, at, 0), s.at(x, at, 0), XMM(), XMM()
-			switch n {
-			case 4:
-				step(from, to, v, low(r), low(w))
-			case 2:
-				VMOVSD(from, add)
-				VMOVSD(to, v)
-				VADDPS(add, low(r), add)
-				VFMADD231PS(add, low(w), v)
-				VMOVSD(v, to)
-			case 1:
-				VADDSS(from, low(r), add)
-				VFMADD213SS(to, low(w), add)
-				VMOVSS(add, to)
-			}
-			ADDQ(Imm(uint64(4*n)), at)
-			Label(label)
-		}
-	}
+	JLT(LabelRef("eight"))
+	Label("four")
+	TESTQ(I32(4), cols)
+	JZ(LabelRef("two"))
+	step(XMM(), low(r), low(w))
+	ADDQ(Imm(16), at)
+	Label("two")
+	TESTQ(I32(2), cols)
+	JZ(LabelRef("one"))
+	v, add := XMM(), XMM()
+	VMOVSD(from, add)
+	VMOVSD(to, v)
+	VADDPS(add, low(r), add)
+	VFMADD231PS(add, low(w), v)
+	VMOVSD(v, to)
+	ADDQ(Imm(8), at)
+	Label("one")
+	TESTQ(I32(1), cols)
+	JZ(LabelRef("next"))
+	VADDSS(from, low(r), v)
+	VFMADD213SS(to, low(w), v)
+	VMOVSS(v, to)
+	Label("next")
 	LEAQ(Mem{Base: x, Index: cols, Scale: 4}, x)
 	ADDQ(Imm(4), row)
 	DECQ(rows)

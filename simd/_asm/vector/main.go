@@ -40,8 +40,8 @@ func main() {
 	s.fromF16()
 	s.fromBF16()
 	s.scale()
-	s.addGrid()
 	if !s.masks {
+		s.addGrid()
 		s.transpose()
 	}
 	Generate()
