@@ -1,0 +1,231 @@
+package weights_test
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/clipsurgery/clipsurgery/vit"
+	"github.com/clipsurgery/clipsurgery/weights"
+	"github.com/stretchr/testify/require"
+)
+
+// vitB16 are the tensors of OpenAI's ViT-B/16: 150 million elements.
+func vitB16(dtype weights.DType) (tensors []weights.TensorInfo) {
+	add := func(name string, shape ...int) {
+		tensors = append(tensors, weights.TensorInfo{Name: name, Shape: shape, DType: dtype})
+	}
+	tower := func(prefix string, width int) {
+		for i := range 12 {
+			p := fmt.Sprintf("%stransformer.resblocks.%d.", prefix, i)
+			add(p+"attn.in_proj_weight", 3*width, width)
+			add(p+"attn.in_proj_bias", 3*width)
+			add(p+"attn.out_proj.weight", width, width)
+			add(p+"attn.out_proj.bias", width)
+			add(p+"ln_1.weight", width)
+			add(p+"ln_1.bias", width)
+			add(p+"mlp.c_fc.weight", 4*width, width)
+			add(p+"mlp.c_fc.bias", 4*width)
+			add(p+"mlp.c_proj.weight", width, 4*width)
+			add(p+"mlp.c_proj.bias", width)
+			add(p+"ln_2.weight", width)
+			add(p+"ln_2.bias", width)
+		}
+	}
+	add("visual.class_embedding", 768)
+	add("visual.positional_embedding", 197, 768)
+	add("visual.proj", 768, 512)
+	add("visual.conv1.weight", 768, 3, 16, 16)
+	add("visual.ln_pre.weight", 768)
+	add("visual.ln_pre.bias", 768)
+	tower("visual.", 768)
+	add("visual.ln_post.weight", 768)
+	add("visual.ln_post.bias", 768)
+	tower("", 512)
+	add("token_embedding.weight", 49408, 512)
+	add("positional_embedding", 77, 512)
+	add("ln_final.weight", 512)
+	add("ln_final.bias", 512)
+	add("text_projection", 512, 512)
+	add("logit_scale")
+	return tensors
+}
+
+// ones fills a file with halves that are 1 and F32 that are 1.
+func ones(dtype weights.DType) []byte {
+	if dtype == weights.F16 {
+		return bytes.Repeat([]byte{0x00, 0x3c}, 1<<15)
+	}
+	return bytes.Repeat([]byte{0, 0, 0x80, 0x3f}, 1<<14)
+}
+
+func product(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// writeTorch writes what torch.save does.
+func writeTorch(t testing.TB, path string, dtype weights.DType, tensors []weights.TensorInfo) {
+	kind := map[weights.DType]string{weights.F16: "Half", weights.F32: "Float"}[dtype]
+	p := bytes.NewBufferString("\x80\x02}(")
+	text := func(s string) {
+		p.WriteByte('X')
+		p.Write(binary.LittleEndian.AppendUint32(nil, uint32(len(s))))
+		p.WriteString(s)
+	}
+	integer := func(n int) {
+		p.WriteByte('J')
+		p.Write(binary.LittleEndian.AppendUint32(nil, uint32(n)))
+	}
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	w := bufio.NewWriterSize(f, 1<<20)
+	z := zip.NewWriter(w)
+	create := func(name string, size int) io.Writer {
+		record, err := z.CreateRaw(&zip.FileHeader{Name: "model/" + name, CompressedSize64: uint64(size), UncompressedSize64: uint64(size)})
+		require.NoError(t, err)
+		return record
+	}
+	for i, tensor := range tensors {
+		n := product(tensor.Shape)
+		text(tensor.Name)
+		p.WriteString("ctorch._utils\n_rebuild_tensor_v2\n((")
+		text("storage")
+		fmt.Fprintf(p, "ctorch\n%sStorage\n", kind)
+		text(fmt.Sprint(i))
+		text("cpu")
+		integer(n)
+		p.WriteString("tQK\x00(")
+		for _, d := range tensor.Shape {
+			integer(d)
+		}
+		p.WriteString("t(")
+		for i := range tensor.Shape {
+			integer(product(tensor.Shape[i+1:]))
+		}
+		p.WriteString("t\x89ccollections\nOrderedDict\n)RtR")
+	}
+	p.WriteString("u.")
+	_, err = create("data.pkl", p.Len()).Write(p.Bytes())
+	require.NoError(t, err)
+	for i, tensor := range tensors {
+		size := product(tensor.Shape) * dtype.Size()
+		record := create(fmt.Sprintf("data/%d", i), size)
+		for block := ones(dtype); size > 0; size -= len(block) {
+			block = block[:min(len(block), size)]
+			_, err := record.Write(block)
+			require.NoError(t, err)
+		}
+	}
+	require.NoError(t, z.Close())
+	require.NoError(t, w.Flush())
+	require.NoError(t, f.Close())
+}
+
+// checkpoints writes one model as .pt and .safetensors of halves.
+func checkpoints(b *testing.B) map[string]string {
+	dir := b.TempDir()
+	paths := map[string]string{"pt": filepath.Join(dir, "model.pt"), "safetensors": filepath.Join(dir, "model.safetensors")}
+	writeTorch(b, paths["pt"], weights.F16, vitB16(weights.F16))
+	f, err := weights.Open(paths["pt"])
+	require.NoError(b, err)
+	defer f.Close()
+	require.NoError(b, weights.Save(b.Context(), paths["safetensors"], f, weights.F16))
+	return paths
+}
+
+// best reports the time of the fastest run.
+func best(b *testing.B, run func()) {
+	fastest := time.Duration(1 << 62)
+	for b.Loop() {
+		start := time.Now()
+		run()
+		fastest = min(fastest, time.Since(start))
+	}
+	b.ReportMetric(float64(fastest.Microseconds())/1e3, "ms/best")
+}
+
+// BenchmarkOpen lists the tensors of ViT-B/16, 300 MB of halves.
+func BenchmarkOpen(b *testing.B) {
+	paths := checkpoints(b)
+	for _, kind := range []string{"pt", "safetensors"} {
+		b.Run(kind, func(b *testing.B) {
+			b.ReportAllocs()
+			best(b, func() {
+				f, err := weights.Open(paths[kind])
+				require.NoError(b, err)
+				require.Len(b, f.Names(), 302)
+				require.NoError(b, f.Close())
+			})
+		})
+	}
+}
+
+// BenchmarkLoad reads and packs ViT-B/16, 300 MB of halves.
+func BenchmarkLoad(b *testing.B) {
+	paths := checkpoints(b)
+	for _, kind := range []string{"pt", "safetensors"} {
+		b.Run(kind, func(b *testing.B) {
+			best(b, func() {
+				_, err := vit.Open(paths[kind])
+				require.NoError(b, err)
+			})
+		})
+	}
+}
+
+// TestLoadingMemory: while a model is loaded, the process takes no more than
+// the weights, one tensor and 64 MiB. Another process measures it, whose peak
+// is not that of other tests.
+func TestLoadingMemory(t *testing.T) {
+	if path := os.Getenv("WEIGHTS_TEST_LOAD"); path != "" {
+		_, err := vit.Open(path)
+		require.NoError(t, err)
+		data, err := os.ReadFile("/proc/self/status")
+		require.NoError(t, err)
+		for line := range strings.Lines(string(data)) {
+			if strings.HasPrefix(line, "VmHWM:") {
+				fmt.Print(line)
+			}
+		}
+		return
+	}
+	golden.Long(t)
+	if runtime.GOOS != "linux" {
+		return // the system does not tell
+	}
+	path := filepath.Join(t.TempDir(), "model.pt")
+	for _, dtype := range []weights.DType{weights.F16, weights.F32} {
+		tensors := vitB16(dtype)
+		writeTorch(t, path, dtype, tensors)
+		var packed, largest int
+		for _, tensor := range tensors {
+			packed += 4 * product(tensor.Shape)
+			largest = max(largest, 4*product(tensor.Shape))
+		}
+		cmd := exec.Command(os.Args[0], "-test.run=^TestLoadingMemory$")
+		cmd.Env = append(os.Environ(), "WEIGHTS_TEST_LOAD="+path)
+		out, err := cmd.Output()
+		require.NoError(t, err, "%s", out)
+		var peak int
+		_, err = fmt.Sscanf(string(out), "VmHWM: %d kB", &peak)
+		require.NoError(t, err, "%s", out)
+		peak <<= 10
+		t.Logf("%v: weights %d MiB, largest tensor %d MiB, peak %d MiB", dtype, packed>>20, largest>>20, peak>>20)
+		require.Less(t, peak, packed+largest+64<<20)
+	}
+}
