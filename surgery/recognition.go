@@ -30,8 +30,8 @@ type Recognition struct {
 // Recognize scores labels for a picture. The features' class row has to be the
 // untouched tower's: that of every plan of a ViT, of no plan on a ResNet.
 // logitScale is [vit.CLIP.LogitScale].
-// Source: section 4.3 of the paper (multi-label recognition); raw softmax is
-// openai/CLIP's README.
+// Source: the paper's multi-label recognition; softmax as in openai/CLIP's
+// README.
 func Recognize(f *vit.Features, text blas32.General, logitScale float32) (*Recognition, error) {
 	top := *f // its class row alone, as a grid of one cell
 	top.Tokens.Rows = min(f.Tokens.Rows, 1)

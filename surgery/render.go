@@ -157,3 +157,20 @@ func fit(face font.Face, s string, width int) string {
 	}
 	return string(runes) + "…"
 }
+
+// Stack puts pictures below one another on white ground.
+func Stack(pictures ...image.Image) *image.NRGBA {
+	var size image.Point
+	for _, p := range pictures {
+		size.X, size.Y = max(size.X, p.Bounds().Dx()), size.Y+p.Bounds().Dy()
+	}
+	out := image.NewNRGBA(image.Rectangle{Max: size})
+	draw.Draw(out, out.Rect, image.White, image.Point{}, draw.Src)
+	y := 0
+	for _, p := range pictures {
+		b := p.Bounds()
+		draw.Draw(out, image.Rect(0, y, b.Dx(), y+b.Dy()), p, b.Min, draw.Over)
+		y += b.Dy()
+	}
+	return out
+}
