@@ -41,10 +41,12 @@ func OverlayLabels(img image.Image, m *LabelMap, p color.Palette, opts ...Render
 const (
 	legendLine   = 24
 	legendSwatch = 16
+	legendSpace  = 14
 )
 
-// Legend draws the names of classes beside their colours, one below the other.
-func Legend(names []string, colours []color.Color) (*image.NRGBA, error) {
+// Legend draws the names of classes behind their colours, in lines of at most
+// width pixels.
+func Legend(names []string, colours []color.Color, width int) (*image.NRGBA, error) {
 	if len(names) == 0 || len(names) != len(colours) {
 		return nil, fmt.Errorf("surgery: %w: legend of %d names and %d colours", ErrLabel, len(names), len(colours))
 	}
@@ -53,18 +55,24 @@ func Legend(names []string, colours []color.Color) (*image.NRGBA, error) {
 		return nil, err
 	}
 	defer face.Close()
-	width := 0
-	for _, n := range names {
-		width = max(width, font.MeasureString(face, n).Ceil())
+	at := make([]image.Point, len(names))
+	next, widest := image.Pt(sheetGap, 0), 0
+	for i, n := range names {
+		w := legendSwatch + 4 + font.MeasureString(face, n).Ceil()
+		if next.X+w+sheetGap > width && next.X > sheetGap {
+			next = image.Pt(sheetGap, next.Y+legendLine)
+		}
+		at[i] = next
+		widest = max(widest, next.X+w+sheetGap)
+		next.X += w + legendSpace
 	}
-	out := image.NewNRGBA(image.Rect(0, 0, width+legendSwatch+16, len(names)*legendLine+8))
+	out := image.NewNRGBA(image.Rect(0, 0, widest, next.Y+legendLine+sheetGap))
 	draw.Draw(out, out.Rect, image.White, image.Point{}, draw.Src)
 	for i, n := range names {
-		y := 4 + i*legendLine
-		swatch := image.Rect(4, y+4, 4+legendSwatch, y+4+legendSwatch)
+		swatch := image.Rectangle{at[i], at[i].Add(image.Pt(legendSwatch, legendSwatch))}
 		draw.Draw(out, swatch, image.Black, image.Point{}, draw.Src)
 		draw.Draw(out, swatch.Inset(1), image.NewUniform(colours[i]), image.Point{}, draw.Src)
-		d := font.Drawer{Dst: out, Src: image.Black, Face: face, Dot: fixed.P(legendSwatch+12, y+legendLine-6)}
+		d := font.Drawer{Dst: out, Src: image.Black, Face: face, Dot: fixed.P(swatch.Max.X+4, swatch.Max.Y-3)}
 		d.DrawString(n)
 	}
 	return out, nil

@@ -18,7 +18,6 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -190,8 +189,7 @@ func (j job) save(m *surgery.LabelMap, classes []string) (string, error) {
 	if err := cli.SavePNG(filepath.Join(*out, j.name+"-labels.png"), raw); err != nil {
 		return "", err
 	}
-	// Palette's first colour is black; on a picture the next ones are easier to
-	// see.
+	// Palette's first colour is black, which only darkens a picture.
 	colours := surgery.Palette(256)[1:]
 	tiles := []surgery.Tile{{Picture: j.picture, Caption: j.name}}
 	present := m.Present(len(classes))
@@ -218,16 +216,16 @@ func (j job) save(m *surgery.LabelMap, classes []string) (string, error) {
 			names, swatches = append(names, classes[c]), append(swatches, colours[c])
 		}
 	}
+	sheet, err := surgery.Sheet(tiles, surgery.Columns(len(tiles)))
+	if err != nil {
+		return "", err
+	}
 	if len(names) > 0 {
-		legend, err := surgery.Legend(names, swatches)
+		legend, err := surgery.Legend(names, swatches, sheet.Rect.Dx())
 		if err != nil {
 			return "", err
 		}
-		tiles = append(tiles, surgery.Tile{Picture: legend})
-	}
-	sheet, err := surgery.Sheet(slices.Clip(tiles), surgery.Columns(len(tiles)))
-	if err != nil {
-		return "", err
+		sheet = surgery.Stack(sheet, legend)
 	}
 	file := filepath.Join(*out, j.name+"-label.png")
 	return file, cli.SavePNG(file, sheet)
