@@ -48,3 +48,60 @@ func ExampleCompose() {
 	fmt.Println(features.Grid, features.Tokens.Rows, features.Tokens.Cols)
 	// Output: (12,12) 145 64
 }
+
+// What every pixel is: classes of several texts each.
+func ExampleSegment() {
+	ctx := context.Background()
+	clip, scene, err := demo()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	classes, err := surgery.EncodeClasses(ctx, clip, []surgery.Class{
+		{Name: "ground", Texts: []string{"paper", "sand", "sky"}},
+		{Name: "thing", Texts: []string{"triangle", "star"}},
+	}, surgery.Templates())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	labels, err := surgery.Segment(ctx, clip, scene.Picture, classes)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(classes.Classes[labels.At(5, 5)], classes.Classes[labels.At(55, 88)])
+	// Output: ground thing
+}
+
+// Which labels a picture shows.
+func ExampleRecognize() {
+	ctx := context.Background()
+	clip, scene, err := demo()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	names := []string{"red circle", "red star", "green heart", "blue triangle"}
+	text, err := clip.EncodeLabels(ctx, names, surgery.Templates())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	features, err := clip.EncodeImage(ctx, scene.Picture)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r, err := surgery.Recognize(features, text, clip.LogitScale())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, top := range surgery.Top(r.Cosine, 2) {
+		fmt.Println(names[top.Label])
+	}
+	// Output:
+	// blue triangle
+	// red star
+}
