@@ -12,6 +12,11 @@
 //   - on the maps: [Scores.Map] makes a picture-sized heat map, [Scores.Points]
 //     makes clicks for a segmenter, [Overlay] and [Sheet] make pictures.
 //
+// On top of them are the tasks: [Segment] gives every pixel a class,
+// [Recognize] scores labels for a whole picture, [Words] says which words of a
+// sentence the picture supports. [Plans] lists the published plans, [Compose]
+// makes others. Package surgery/eval measures them.
+//
 // So the method of the paper is
 //
 //	f, err := clip.EncodeImage(ctx, img, vit.Operate(surgery.CLIPSurgery()))
