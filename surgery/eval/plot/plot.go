@@ -81,9 +81,11 @@ func Bars(w io.Writer, format, what string, names []string, values []float64) er
 	}
 	bars.Color, bars.LineStyle.Width = color.NRGBA{70, 110, 170, 255}, 0
 	p := plot.New()
-	p.Y.Label.Text, p.Y.Min = what, min(p.Y.Min, 0)
+	p.Y.Label.Text = what
 	p.Add(bars)
 	p.NominalX(names...)
+	p.X.Min, p.X.Max = -0.5, float64(len(names))-0.5
+	p.Y.Min, p.Y.Max = min(p.Y.Min, 0), 1.05*p.Y.Max
 	p.X.Tick.Label.Rotation = math.Pi / 4
 	p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = -0.9, -0.4
 	return write(w, format, p, max(Width, vg.Length(len(names))*vg.Points(24)))
