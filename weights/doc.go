@@ -1,15 +1,53 @@
-// Package weights reads checkpoints: safetensors in one file, in shards, or in
-// a Hugging Face directory, with the names of whoever published them.
+// Package weights reads checkpoints as they are published and writes
+// safetensors.
+//
+// [Open] tells by a file's content what it is: safetensors; the index of a
+// sharded checkpoint; a zip archive of PyTorch's torch.save or of TorchScript
+// (.pt, .pth, .bin); or what torch.save wrote before PyTorch 1.6. A directory
+// is searched for the names in [CheckpointNames].
 //
 // A [File] maps its data into memory and converts a tensor when it is asked
-// for: opening reads the header alone, and nothing is held that was not read.
-// [CLIP] and [SAM] see a File through one layout, whatever its names are.
+// for: opening reads the list of tensors alone, and nothing is held that was
+// not read. Storages are read where they lie in the file, whatever offset,
+// strides and byte order a tensor has. [CLIP] and [SAM] see a File through one
+// set of names, whoever published it. [Save] writes any File as safetensors.
+//
+// # Names in pickles
+//
+// A training checkpoint holds more than weights. While a dict or module has a
+// dict or module under "state_dict", "model_state_dict", "model" or "module",
+// the first of these, only what lies there counts. From there on, dicts in
+// dicts and modules in modules make names with dots; what is no tensor is
+// passed over. Beginnings that all names share and that tell of training,
+// "module." (DistributedDataParallel) and "_orig_mod." (torch.compile), are
+// taken off.
 //
 // # Hostile files
 //
-// A File is checked before it is used: the header's length, its encoding, keys
-// that occur twice, shapes that overflow, ranges that overlap, leave holes or
-// lie outside the file are [ErrFormat]. Weights that are NaN or infinite are
-// [ErrNotFinite]. No input makes the package panic or take memory beyond a
-// small multiple of the file.
+// A File is checked before it is used, and what is wrong is [ErrFormat]:
+//
+//   - Pickles are not run. Of Python there are only the parts that tensors are
+//     made of; any other global is [ErrGlobal], named, as soon as it is named in
+//     the file. TorchScript's code is not looked at.
+//   - In safetensors: a header of more than 100 MB or beyond the file, that is
+//     not UTF-8, or has a key twice; shapes that overflow; ranges that overlap,
+//     leave holes or lie outside the file.
+//   - In archives: records that occur twice, overlap, are compressed or
+//     encrypted, or lie outside the file; storages of another size than the
+//     pickle says.
+//   - Tensors outside their storage, with negative strides, or with more
+//     elements than their storage (a tensor that PyTorch has expanded).
+//   - More than 65,536 tensors in a file, 64 dimensions, 64 dicts in each other,
+//     a pickle of more than 64 MiB or 1,048,576 operations.
+//   - Shards outside the directory of their index, and an index that does not
+//     agree with its shards on every tensor.
+//
+// Weights that are NaN or infinite are [ErrNotFinite] when they are read.
+//
+// No input makes the package panic. Opening takes memory in proportion to the
+// header or pickle, up to about 110 bytes for a byte of a pickle made for that,
+// so no more than about 120 MB beside the pickle itself; reading a tensor takes
+// four bytes for each element, which is no more than four for each byte of the
+// file. A file that is cut short while it is mapped is an error where the
+// operating system reports it as a fault.
 package weights

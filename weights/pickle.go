@@ -447,6 +447,9 @@ func (u *unpickler) global(module, name string) (any, error) {
 		if t, ok := storageTypes()[name]; ok {
 			return t, nil
 		}
+		if module == "torch" && slices.Contains(dtypeNames(), name) {
+			return opaque{}, nil
+		}
 	case u.script && (module == "__torch__" || strings.HasPrefix(module, "__torch__.")):
 		return callable(func(tuple) (any, error) { return new(object), nil }), nil
 	case u.script && module == "torch.jit._pickle":
@@ -466,6 +469,11 @@ func storageTypes() map[string]storageType {
 		"ShortStorage": storageType(I16), "CharStorage": storageType(I8),
 		"ByteStorage": storageType(U8), "BoolStorage": storageType(Bool),
 	}
+}
+
+// dtypeNames are constants that say what storages say, too.
+func dtypeNames() []string {
+	return []string{"float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"}
 }
 
 // call calls one of our functions.

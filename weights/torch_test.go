@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -93,8 +94,10 @@ func TestUnwrap(t *testing.T) {
 		"twice":           newPickle().raw("}").text("model").raw("}").text("state_dict").dict(nested).raw("ss"),
 		"parameter":       newPickle().raw("}").text("a").global("torch._utils", "_rebuild_parameter").raw("(").tensor(a).raw("\x88}tRs"),
 		"names in a dict": newPickle().raw("}").text("module").dict(a).raw("s"),
-		"protocol 4":      newPickle().raw("\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94").tensor(a).raw("u"),
-		"other values":    newPickle().raw("}(").text("a").tensor(a).text("note").raw("U\x02hi").text("rate").raw("G\x3f\xf0\x00\x00\x00\x00\x00\x00").text("list").raw("](K\x01K\x02eu"),
+		"on a device": newPickle().raw("}").text("a").global("torch._utils", "_rebuild_device_tensor_from_cpu_tensor").raw("(").tensor(a).
+			global("torch", "float32").global("torch", "device").text("xla").raw("\x85R\x89tRs"),
+		"protocol 4":   newPickle().raw("\x95\x00\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94").tensor(a).raw("u"),
+		"other values": newPickle().raw("}(").text("a").tensor(a).text("note").raw("U\x02hi").text("rate").raw("G\x3f\xf0\x00\x00\x00\x00\x00\x00").text("list").raw("](K\x01K\x02eu"),
 	} {
 		f, err := FromBytes(archive(t, p.stop(), record{"a/data/0", make([]byte, 8)}, record{"a/data/1", make([]byte, 4)}))
 		require.NoError(t, err, name)
@@ -102,6 +105,30 @@ func TestUnwrap(t *testing.T) {
 		got, err := f.Float32("a", 2)
 		require.NoError(t, err)
 		require.Equal(t, []float32{0, 0}, got)
+	}
+}
+
+// TestHuggingFaceBin: a directory with pickled weights, whole or in shards.
+func TestHuggingFaceBin(t *testing.T) {
+	bin := func(names ...string) *fstest.MapFile {
+		var tensors []torchTensor
+		for _, name := range names {
+			tensors = append(tensors, vector(name, "0", 2))
+		}
+		return &fstest.MapFile{Data: archive(t, newPickle().dict(tensors...).stop(), record{"a/data/0", make([]byte, 8)})}
+	}
+	config := &fstest.MapFile{Data: []byte("{}")}
+	index := &fstest.MapFile{Data: []byte(`{"weight_map": {"a": "1.bin", "b": "2.bin"}}`)}
+	for _, fsys := range []fstest.MapFS{
+		{"pytorch_model.bin": bin("a", "b"), "config.json": config},
+		{"pytorch_model.bin.index.json": index, "1.bin": bin("a"), "2.bin": bin("b"), "config.json": config},
+	} {
+		f, err := OpenFS(fsys, ".")
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "b"}, f.Names())
+		require.Equal(t, "{}", string(f.Config()))
+		_, err = f.Float32("b", 2)
+		require.NoError(t, err)
 	}
 }
 
