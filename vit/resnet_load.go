@@ -89,12 +89,13 @@ func (l *loader) conv3x3(weight, norm string, out, in int, eps float32, budget *
 	if w == nil {
 		return nn.Conv3x3{}
 	}
-	extra := 7 * out * in // 16 products in place of 9 taps
-	winograd := extra <= *budget
-	if winograd {
-		*budget -= extra
+	method := nn.Winograd2
+	extra := method.Weights(out, in) - nn.Patches.Weights(out, in)
+	if *budget -= extra; *budget < 0 {
+		*budget += extra
+		method = nn.Patches
 	}
-	return nn.NewConv3x3(l.kernel, w, out, in, bias, winograd)
+	return nn.NewConv3x3(l.kernel, w, out, in, bias, method)
 }
 
 func (l *loader) attentionPool(c *Config) *attentionPool {
