@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"sync"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
+	"github.com/clipsurgery/clipsurgery/tokenizer"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"gonum.org/v1/gonum/blas/blas32"
 )
@@ -23,6 +25,9 @@ type CLIP struct {
 	kernel  simd.Kernel
 	workers *simd.Workers
 	pool    nn.Pool
+
+	// tokenizer returns one for all texts, made for the first.
+	tokenizer func() *tokenizer.Tokenizer
 }
 
 // Option changes how a model is loaded or computes.
@@ -102,7 +107,7 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 		return nil, fmt.Errorf("vit: %w", err)
 	}
 
-	c := &CLIP{config: config, kernel: o.kernel, workers: simd.NewWorkers(o.workers)}
+	c := &CLIP{config: config, kernel: o.kernel, workers: simd.NewWorkers(o.workers), tokenizer: sync.OnceValue(tokenizer.New)}
 	l := &loader{view: view, kernel: o.kernel}
 	c.vision = l.tower(&config)
 	scale := l.keep("logit_scale")

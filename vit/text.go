@@ -77,7 +77,7 @@ func (c *CLIP) EncodeText(ctx context.Context, texts []string, opts ...TextOptio
 
 // tokenize returns the ids of n texts.
 func (c *CLIP) tokenize(n int, text func(i int) string) ([][]int32, error) {
-	tok := tokenizer.New()
+	tok := c.tokenizer()
 	ids := make([][]int32, n)
 	for i := range ids {
 		var err error

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
-	"github.com/clipsurgery/clipsurgery/tokenizer"
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
@@ -38,7 +37,7 @@ func (c *CLIP) TextTokens(ctx context.Context, text string, opts ...TextOption) 
 	t := &TextTokens{IDs: seqs[0], Pieces: make([]string, len(seqs[0])), Word: make([]int, len(seqs[0]))}
 	t.Word[0] = -1
 	t.Word[len(t.Word)-1] = -1
-	for i, p := range tokenizer.New().Pieces(text) {
+	for i, p := range c.tokenizer().Pieces(text) {
 		if i+2 >= len(t.IDs) { // an end token spelled out in the text ends it
 			break
 		}
