@@ -19,14 +19,14 @@ const (
 
 // Epilogue says what happens to a product before it is stored:
 //
-//	dst = Act(Alpha·A·Bᵀ + Bias) + Residual
+//	dst = Act(Alpha·A·Bᵀ + Bias + Residual)
 //
 // The zero value stores the product.
 type Epilogue struct {
 	Alpha    float32        // 0 means 1
 	Bias     []float32      // one value per column of dst, or nil
-	Act      Activation     // applied after Alpha and Bias
 	Residual blas32.General // same size as dst, or no Data; may be dst itself
+	Act      Activation
 }
 
 // MatMul stores e(a·bᵀ) in dst: a is M×K, b packed N×K for k, dst M×N. The

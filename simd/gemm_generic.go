@@ -13,11 +13,10 @@ func gemmGeneric(t *Team, dst, a blas32.General, b *Packed, e Epilogue) {
 				if e.Bias != nil {
 					v += e.Bias[j]
 				}
-				v = e.Act.apply(v)
 				if e.Residual.Data != nil {
 					v += e.Residual.Data[i*e.Residual.Stride+j]
 				}
-				dst.Data[i*dst.Stride+j] = v
+				dst.Data[i*dst.Stride+j] = e.Act.apply(v)
 			}
 		}
 	})

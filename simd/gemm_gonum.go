@@ -12,36 +12,25 @@ func gemmGonum(t *Team, dst, a blas32.General, b *Packed, e Epilogue) {
 		gemmGeneric(t, dst, a, b, e)
 		return
 	}
-	// The residual is added by gonum where nothing comes between, and kept
-	// apart where an activation does: it may be dst.
-	product, beta := dst, float32(0)
-	switch {
-	case e.Residual.Data == nil:
-	case e.Act == Identity:
+	beta := float32(0)
+	if e.Residual.Data != nil {
 		beta = 1
 		for i := range dst.Rows {
 			copy(dst.Data[i*dst.Stride:][:dst.Cols], e.Residual.Data[i*e.Residual.Stride:])
 		}
-		e.Residual = blas32.General{}
-	default:
-		product = blas32.General{Rows: dst.Rows, Cols: dst.Cols, Stride: dst.Cols, Data: make([]float32, dst.Rows*dst.Cols)}
 	}
 	gonumblas.Implementation{}.Sgemm(blas.NoTrans, blas.Trans, dst.Rows, dst.Cols, b.k,
-		e.Alpha, a.Data, a.Stride, b.data, b.k, beta, product.Data, product.Stride)
+		e.Alpha, a.Data, a.Stride, b.data, b.k, beta, dst.Data, dst.Stride)
 	if e.Bias == nil && e.Act == Identity {
 		return
 	}
 	t.Do(dst.Rows, func(_, i int) {
-		from, to := product.Data[i*product.Stride:][:dst.Cols], dst.Data[i*dst.Stride:][:dst.Cols]
-		for j, v := range from {
+		row := dst.Data[i*dst.Stride:][:dst.Cols]
+		for j, v := range row {
 			if e.Bias != nil {
 				v += e.Bias[j]
 			}
-			v = e.Act.apply(v)
-			if e.Residual.Data != nil {
-				v += e.Residual.Data[i*e.Residual.Stride+j]
-			}
-			to[j] = v
+			row[j] = e.Act.apply(v)
 		}
 	})
 }

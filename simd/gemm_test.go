@@ -78,6 +78,10 @@ func checkProduct(t *testing.T, dst *guarded, before blas32.General, a, b blas32
 				sum += float64(e.Bias[j])
 				mag += math.Abs(sum)
 			}
+			if e.Residual.Data != nil {
+				sum += float64(before.Data[i*before.Stride+j])
+				mag += math.Abs(sum)
+			}
 			switch e.Act {
 			case QuickGELU:
 				sum = sum / (1 + math.Exp(-1.702*sum))
@@ -85,10 +89,6 @@ func checkProduct(t *testing.T, dst *guarded, before blas32.General, a, b blas32
 				sum = 0.5 * sum * (1 + math.Erf(sum/math.Sqrt2))
 			case ReLU:
 				sum = max(sum, 0)
-			}
-			if e.Residual.Data != nil {
-				sum += float64(before.Data[i*before.Stride+j])
-				mag += math.Abs(sum)
 			}
 			bound := 2 * eps * (1.2*mag + 4*math.Abs(sum)) // activations have slopes up to 1.13
 			got := float64(dst.Data[i*dst.Stride+j])

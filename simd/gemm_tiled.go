@@ -28,14 +28,6 @@ var products = sync.Pool{New: func() any {
 }}
 
 func gemmTiled(t *Team, k Kernel, dst, a blas32.General, b *Packed, e Epilogue) {
-	if e.Act != Identity && e.Residual.Data != nil { // which may be dst
-		product := blas32.General{Rows: dst.Rows, Cols: dst.Cols, Stride: dst.Cols, Data: make([]float32, dst.Rows*dst.Cols)}
-		gemmTiled(t, k, product, a, b, Epilogue{Alpha: e.Alpha, Bias: e.Bias, Act: e.Act})
-		for i := range dst.Rows {
-			k.Add(dst.Data[i*dst.Stride:][:dst.Cols], product.Data[i*dst.Cols:][:dst.Cols], e.Residual.Data[i*e.Residual.Stride:][:dst.Cols])
-		}
-		return
-	}
 	p := products.Get().(*product)
 	p.kernel, p.dst, p.a, p.b, p.e = k, dst, a, b, e
 	tile := &k.table().gemm
@@ -54,7 +46,6 @@ func (p *product) compute(_, i int) {
 	rb, pb := i/p.panelBlocks, i%p.panelBlocks
 	t0, t1 := rb*p.tiles/p.rowBlocks, (rb+1)*p.tiles/p.rowBlocks
 	p0, p1 := pb*p.panels/p.panelBlocks, (pb+1)*p.panels/p.panelBlocks
-	floor := float32(math.Inf(-1))
 	width := 2 * tile.lanes
 	row := func(t int) int { return t * p.dst.Rows / p.tiles }
 	for k0 := 0; k0 == 0 || k0 < p.b.k; k0 += tile.depth {
@@ -62,6 +53,10 @@ func (p *product) compute(_, i int) {
 		in, bias := p.e.Residual, p.e.Bias
 		if k0 > 0 {
 			in, bias = p.dst, nil
+		}
+		floor := float32(math.Inf(-1))
+		if p.e.Act == ReLU && k0+depth == p.b.k {
+			floor = 0
 		}
 		for panel := p0; panel < p1; panel++ {
 			j := panel * width
@@ -81,7 +76,7 @@ func (p *product) compute(_, i int) {
 			}
 		}
 	}
-	if p.e.Act != Identity {
+	if p.e.Act != Identity && p.e.Act != ReLU {
 		for r := row(t0); r < row(t1); r++ {
 			p.kernel.Activate(p.e.Act, p.dst.Data[r*p.dst.Stride+p0*width:r*p.dst.Stride+min(p1*width, p.dst.Cols)])
 		}

@@ -240,8 +240,7 @@ func (b *bottleneck) apply(r *run, m maps) maps {
 	if b.identity.Weight != nil {
 		b.identity.Apply(r.Exec, y.x, m.x, simd.Identity)
 	}
-	b.conv3.ApplyAdd(r.Exec, y.x, conv.x, y.x)
-	nn.ReLU(r.Exec, y.x)
+	r.Kernel.MatMul(r.Team, y.x, conv.x, b.conv3.Weight, simd.Epilogue{Bias: b.conv3.Bias, Residual: y.x, Act: simd.ReLU})
 	r.ws.Release(mark)
 	return y
 }

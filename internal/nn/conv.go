@@ -156,18 +156,3 @@ func AveragePool(x Exec, ws *Workspace, dst, src blas32.General, size image.Poin
 		}
 	})
 }
-
-// ReLU replaces every entry of m by max(0, entry).
-func ReLU(x Exec, m blas32.General) {
-	const run = 32 // rows
-	x.Team.Do((m.Rows+run-1)/run, func(_, i int) {
-		part := Rows(m, i*run, min(run, m.Rows-i*run))
-		if m.Stride == m.Cols {
-			x.Kernel.Activate(simd.ReLU, part.Data)
-			return
-		}
-		for r := range part.Rows {
-			x.Kernel.Activate(simd.ReLU, part.Data[r*m.Stride:][:m.Cols])
-		}
-	})
-}

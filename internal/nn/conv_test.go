@@ -112,23 +112,6 @@ func TestAveragePool(t *testing.T) {
 	}
 }
 
-func TestReLU(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 6))
-	for _, k := range simd.All() {
-		x := Matrix(random(r, 100*40), 100, 40)
-		for _, m := range []blas32.General{Cols(x, 3, 20), x} {
-			before := append([]float32(nil), x.Data...)
-			ReLU(Exec{Kernel: k}, m)
-			for i, v := range before {
-				if inside := m.Cols == x.Cols || i%40 >= 3 && i%40 < 23; inside {
-					v = max(v, 0)
-				}
-				require.Equal(t, v, x.Data[i])
-			}
-		}
-	}
-}
-
 // The 3×3 convolutions of RN50 on a picture of 224 pixels.
 func BenchmarkConv3x3(b *testing.B) {
 	r := rand.New(rand.NewPCG(7, 8))
