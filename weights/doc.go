@@ -37,17 +37,19 @@
 //     pickle says.
 //   - Tensors outside their storage, with negative strides, or with more
 //     elements than their storage (a tensor that PyTorch has expanded).
-//   - More than 65,536 tensors in a file, 64 dimensions, 64 dicts in each other,
-//     a pickle of more than 64 MiB or 1,048,576 operations.
+//   - More than 65,536 tensors in a file, 64 dimensions, 1,048,576 numbers in a
+//     header, 64 dicts in each other, a pickle of more than 64 MiB or 1,048,576
+//     operations, an archive's directory of more than 16 MiB.
+//   - Names twice, of more than 1,024 bytes, that are not UTF-8, or with control
+//     characters, which would garble the terminal that shows them.
 //   - Shards outside the directory of their index, and an index that does not
 //     agree with its shards on every tensor.
 //
 // Weights that are NaN or infinite are [ErrNotFinite] when they are read.
 //
 // No input makes the package panic. Opening takes memory in proportion to the
-// header or pickle, up to about 110 bytes for a byte of a pickle made for that,
-// so no more than about 120 MB beside the pickle itself; reading a tensor takes
-// four bytes for each element, which is no more than four for each byte of the
-// file. A file that is cut short while it is mapped is an error where the
-// operating system reports it as a fault.
+// header or pickle: a few times its size, and what the counts above allow, about
+// 120 MB. Reading a tensor takes four bytes for each element, which is no more
+// than four for each byte of the file. A file that is cut short while it is
+// mapped is an error where the operating system reports it as a fault.
 package weights

@@ -8,7 +8,10 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 )
 
 // TensorInfo describes a tensor. Where one is wanted, a dimension of -1 matches
@@ -70,8 +73,9 @@ func (f *File) apply(opts []Option) {
 // FromFunc makes a File of tensors that a function supplies when they are
 // asked for, such as converted or computed weights; nothing is held. read fills
 // dst with all elements of the named tensor, row by row, and must be safe for
-// concurrent use. The errors are [ErrFormat], for a name used twice or a shape
-// that no memory holds.
+// concurrent use. The errors are [ErrFormat], for a name used twice, a name of
+// more than 1,024 bytes or with control characters, or a shape that no memory
+// holds.
 func FromFunc(tensors []TensorInfo, read func(name string, dst []float32) error, opts ...Option) (*File, error) {
 	f := &File{path: "tensors", tensors: make(map[string]*tensor, len(tensors))}
 	f.apply(opts)
@@ -101,8 +105,12 @@ func (v function) read(dst []float32) error {
 
 func (function) release() {}
 
-// add registers a tensor.
+// add registers a tensor. A name that safetensors cannot hold, or that would
+// garble messages, is no tensor's.
 func (f *File) add(t *tensor) error {
+	if len(t.Name) > maxName || !utf8.ValidString(t.Name) || strings.ContainsFunc(t.Name, unicode.IsControl) || t.Name == metadataKey {
+		return fmt.Errorf("weights: %s: %w: a tensor named %.80q", t.path, ErrFormat, t.Name)
+	}
 	if _, ok := f.tensors[t.Name]; ok {
 		return t.fail(ErrFormat, "named twice")
 	}

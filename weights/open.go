@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // CheckpointNames are the files that a directory is searched for, as Hugging
@@ -202,8 +204,8 @@ func (f *File) addShards(fsys fs.FS, name string, src source) error {
 	slices.Sort(shards)
 	for _, shard := range slices.Compact(shards) {
 		// A path that leaves the directory is nobody's shard.
-		if !fs.ValidPath(shard) || shard == "." || strings.ContainsAny(shard, `\:`) {
-			return bad("shard %q", shard)
+		if !fs.ValidPath(shard) || shard == "." || len(shard) > maxName || strings.ContainsAny(shard, `\:`) || strings.ContainsFunc(shard, unicode.IsControl) {
+			return bad("shard %.80q", shard)
 		}
 		shown := filepath.Join(filepath.Dir(index), filepath.FromSlash(shard))
 		src, err := f.open(fsys, path.Join(path.Dir(name), shard), shown)
@@ -219,9 +221,9 @@ func (f *File) addShards(fsys fs.FS, name string, src source) error {
 			}
 		}
 	}
-	for name, shard := range shardOf {
+	for _, name := range slices.Sorted(maps.Keys(shardOf)) {
 		if f.tensors[name] == nil {
-			return fmt.Errorf("weights: %s: %w: %s, which the index places in %s", index, ErrMissing, name, shard)
+			return fmt.Errorf("weights: %s: %w: %.80q, which the index places in %s", index, ErrMissing, name, shardOf[name])
 		}
 	}
 	return nil

@@ -458,7 +458,7 @@ func (u *unpickler) global(module, name string) (any, error) {
 			return callable(first), nil
 		}
 	}
-	return nil, fmt.Errorf("%w: %s.%s", ErrGlobal, module, name)
+	return nil, fmt.Errorf("%w: %.200q", ErrGlobal, module+"."+name)
 }
 
 func storageTypes() map[string]storageType {
@@ -513,11 +513,11 @@ func rebuildTensor(args tuple) (any, error) {
 	shape, ok1 := integers(args[2])
 	strides, ok2 := integers(args[3])
 	if !ok || !ok1 || !ok2 {
-		return nil, fmt.Errorf("tensor in storage %q: offset, shape and strides are not integers", s.key)
+		return nil, fmt.Errorf("tensor in storage %.80q: offset, shape and strides are not integers", s.key)
 	}
 	t := &stored{s, offset, shape, strides}
 	if err := t.check(); err != nil {
-		return nil, fmt.Errorf("tensor of shape %v in storage %q: %w", shape, s.key, err)
+		return nil, fmt.Errorf("tensor of shape %v in storage %.80q: %w", shape, s.key, err)
 	}
 	return t, nil
 }
@@ -612,7 +612,7 @@ func (u *unpickler) persistent(id any) (any, error) {
 	s := &storage{key: key, dtype: DType(dtype), count: count}
 	if old := u.storages[key]; old != nil {
 		if old.dtype != s.dtype || old.count != count {
-			return nil, fmt.Errorf("storage %q is %d of %v and %d of %v", key, old.count, old.dtype, count, s.dtype)
+			return nil, fmt.Errorf("storage %.80q is %d of %v and %d of %v", key, old.count, old.dtype, count, s.dtype)
 		}
 		return old, nil
 	}

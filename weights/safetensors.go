@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"unicode/utf8"
 
@@ -17,7 +18,12 @@ const (
 	maxHeader     = 100_000_000 // bytes, as the reference implementation has it
 	maxTensors    = 1 << 16     // tensors, and entries of metadata
 	maxDimensions = 64          // as PyTorch has it
+	maxNumbers    = 1 << 20     // in all lists together
+	maxName       = 1 << 10     // bytes
 )
+
+// metadataKey is what the header has among the tensors and is none.
+const metadataKey = "__metadata__"
 
 // isSafetensors tells by the first bytes of a file: a length of eight bytes
 // that the limit allows, then a JSON object.
@@ -74,7 +80,7 @@ func (f *File) addSafetensors(path string, src source) error {
 			return t.fail(ErrFormat, "data_offsets %v where %d follows, in %d bytes", e.DataOffsets, end, src.size()-start)
 		}
 		for _, d := range e.Shape {
-			t.Shape = append(t.Shape, int(min(d, 1<<62)))
+			t.Shape = append(t.Shape, int(min(d, math.MaxInt)))
 		}
 		n, ok := volume(t.Shape)
 		if !ok || uint64(n)*uint64(t.DType.Size()) != e.DataOffsets[1]-end {
@@ -108,37 +114,58 @@ func checkHeader(header []byte) error {
 	if len(header) == 0 || header[0] != '{' {
 		return fmt.Errorf("does not begin with '{'")
 	}
-	entries := 0
-	return eachKey(json.NewDecoder(bytes.NewReader(header)), func(d *json.Decoder, name string) error {
-		entries++
+	entries, numbers := 0, 0
+	d := json.NewDecoder(bytes.NewReader(header))
+	d.UseNumber()
+	return eachKey(d, func(d *json.Decoder, name string) error {
+		if entries++; len(name) > maxName {
+			return fmt.Errorf("name of %d bytes", len(name))
+		}
 		err := eachKey(d, func(d *json.Decoder, key string) error {
-			if name == "__metadata__" {
+			if name == metadataKey {
 				entries++
 			}
 			if entries > maxTensors {
 				return fmt.Errorf("more than %d entries", maxTensors)
 			}
 			value, err := d.Token()
-			if err != nil || value != json.Delim('[') {
+			if err != nil {
 				return err
 			}
-			for n := 0; d.More(); n++ {
-				number, err := d.Token()
-				if err != nil {
-					return err
-				}
-				if _, nested := number.(json.Delim); nested || n == maxDimensions {
-					return fmt.Errorf("%s: not a list of at most %d numbers", key, maxDimensions)
-				}
+			text, isText := value.(string)
+			switch {
+			case isText && (name == metadataKey || key == "dtype" && len(text) <= maxName):
+				return nil
+			case value == json.Delim('[') && (key == "shape" || key == "data_offsets"):
+				return skipNumbers(d, &numbers)
 			}
-			_, err = d.Token()
-			return err
+			return fmt.Errorf("unexpected %.80q, or its value", key)
 		})
 		if err != nil {
 			return fmt.Errorf("%q: %w", name, err)
 		}
 		return nil
 	})
+}
+
+// skipNumbers reads the rest of a list, of which there may be as many numbers
+// as dimensions, and counts them.
+func skipNumbers(d *json.Decoder, count *int) error {
+	for n := 0; d.More(); n++ {
+		number, err := d.Token()
+		if err != nil {
+			return err
+		}
+		digits, ok := number.(json.Number)
+		if !ok || len(digits) > 20 || n == maxDimensions { // 20 digits make 64 bits
+			return fmt.Errorf("not a list of at most %d numbers", maxDimensions)
+		}
+		if *count++; *count > maxNumbers {
+			return fmt.Errorf("more than %d numbers", maxNumbers)
+		}
+	}
+	_, err := d.Token()
+	return err
 }
 
 // eachKey reads a JSON object, whose values f must read, and refuses repeated
@@ -149,7 +176,7 @@ func eachKey(d *json.Decoder, f func(d *json.Decoder, key string) error) error {
 		return noEOF(err)
 	}
 	if open != json.Delim('{') {
-		return fmt.Errorf("%v where an object should begin", open)
+		return fmt.Errorf("no object where one should begin")
 	}
 	seen := map[string]bool{}
 	for d.More() {
@@ -158,11 +185,8 @@ func eachKey(d *json.Decoder, f func(d *json.Decoder, key string) error) error {
 			return noEOF(err)
 		}
 		key, ok := token.(string)
-		if !ok {
-			return fmt.Errorf("%v where a key should be", token)
-		}
-		if seen[key] {
-			return fmt.Errorf("key %q repeated", key)
+		if !ok || seen[key] {
+			return fmt.Errorf("key %.80q repeated", key)
 		}
 		seen[key] = true
 		if err := f(d, key); err != nil {

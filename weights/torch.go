@@ -7,13 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"math"
 	"slices"
 	"strings"
 )
 
-// maxDepth is how deep dicts and modules may lie in each other.
-const maxDepth = 64
+const (
+	// maxDepth is how deep dicts and modules may lie in each other.
+	maxDepth = 64
+	// maxDirectory bounds what is read of an archive before its records are
+	// known: more than as many of them take as there may be tensors.
+	maxDirectory = 16 << 20
+)
+
+var errNoRecord = errors.New("no record")
 
 // isZip tells by the first bytes of a file: torch.save since PyTorch 1.6, and
 // TorchScript.
@@ -32,10 +39,12 @@ func (f *File) addArchive(path string, src source) error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("weights: %s: %w: zip archive: %w", path, ErrFormat, fmt.Errorf(format, args...))
 	}
-	archive, err := zip.NewReader(readerAt{src}, src.size())
+	directory := &limited{readerAt{src}, maxDirectory}
+	archive, err := zip.NewReader(directory, src.size())
 	if err != nil {
 		return bad("%w", err)
 	}
+	directory.left = math.MaxInt
 	records := make(map[string]*zip.File, len(archive.File))
 	folder := ""
 	for i, r := range archive.File {
@@ -43,7 +52,7 @@ func (f *File) addArchive(path string, src source) error {
 			folder = r.Name[:strings.IndexByte(r.Name, '/')+1]
 		}
 		if records[r.Name] != nil {
-			return bad("%s occurs twice", r.Name)
+			return bad("%q occurs twice", r.Name)
 		}
 		records[r.Name] = r
 	}
@@ -51,17 +60,17 @@ func (f *File) addArchive(path string, src source) error {
 	locate := func(name string) (offset, size int64, err error) {
 		r := records[folder+name]
 		if r == nil {
-			return 0, 0, fmt.Errorf("%w: %s%s", fs.ErrNotExist, folder, name)
+			return 0, 0, fmt.Errorf("%w %.200q", errNoRecord, folder+name)
 		}
 		if r.Method != zip.Store || r.Flags&1 != 0 || r.CompressedSize64 != r.UncompressedSize64 {
-			return 0, 0, fmt.Errorf("%s is compressed or encrypted", r.Name)
+			return 0, 0, fmt.Errorf("%q is compressed or encrypted", r.Name)
 		}
 		if offset, err = r.DataOffset(); err != nil {
-			return 0, 0, fmt.Errorf("%s: %w", r.Name, err)
+			return 0, 0, fmt.Errorf("%q: %w", r.Name, err)
 		}
 		size = int64(r.UncompressedSize64)
 		if offset < 0 || size < 0 || offset > src.size() || size > src.size()-offset {
-			return 0, 0, fmt.Errorf("%s lies outside the file", r.Name)
+			return 0, 0, fmt.Errorf("%q lies outside the file", r.Name)
 		}
 		return offset, size, nil
 	}
@@ -72,7 +81,7 @@ func (f *File) addArchive(path string, src source) error {
 			return nil, err
 		}
 		if size > maxPickle {
-			return nil, fmt.Errorf("%s%s of %d bytes", folder, name, size)
+			return nil, fmt.Errorf("%q of %d bytes", folder+name, size)
 		}
 		return readAll(src, offset, int(size))
 	}
@@ -80,7 +89,7 @@ func (f *File) addArchive(path string, src source) error {
 	order := binary.ByteOrder(binary.LittleEndian)
 	if b, err := read("byteorder"); err == nil && string(b) == "big" {
 		order = binary.BigEndian
-	} else if err == nil && string(b) != "little" || err != nil && !errors.Is(err, fs.ErrNotExist) {
+	} else if err == nil && string(b) != "little" || err != nil && !errors.Is(err, errNoRecord) {
 		return bad("byte order %.10q: %w", b, err)
 	}
 	data, err := read("data.pkl")
@@ -102,7 +111,7 @@ func (f *File) addArchive(path string, src source) error {
 			return bad("storage: %w", err)
 		}
 		if size/int64(s.dtype.Size()) != s.count || size%int64(s.dtype.Size()) != 0 {
-			return bad("storage %s of %d bytes, where %d elements of %v should be", s.key, size, s.count, s.dtype)
+			return bad("storage %.80q of %d bytes, where %d elements of %v should be", s.key, size, s.count, s.dtype)
 		}
 		s.offset = offset
 	}
@@ -158,11 +167,11 @@ func (f *File) addPickle(path string, src source) error {
 		key, _ := k.(string)
 		s := u.storages[key]
 		if s == nil || found[key] {
-			return bad("storage %q is no tensor's, or listed twice", key)
+			return bad("storage %.80q is no tensor's, or listed twice", key)
 		}
 		found[key] = true
 		if src.size()-at < 8 {
-			return bad("ends where storage %s should begin", key)
+			return bad("ends where storage %.80q should begin", key)
 		}
 		head, err := readAll(src, at, 8)
 		if err != nil {
@@ -171,7 +180,7 @@ func (f *File) addPickle(path string, src source) error {
 		s.offset = at + 8
 		room := (src.size() - s.offset) / int64(s.dtype.Size())
 		if n := binary.LittleEndian.Uint64(head); n != uint64(s.count) || s.count > room {
-			return bad("storage %s of %d elements, where %d should be, %d are left", key, n, s.count, room)
+			return bad("storage %.80q of %d elements, where %d should be, %d are left", key, n, s.count, room)
 		}
 		at = s.offset + s.count*int64(s.dtype.Size())
 	}
@@ -180,7 +189,7 @@ func (f *File) addPickle(path string, src source) error {
 	}
 	for _, s := range storagesOf(tensors) {
 		if !found[s.key] {
-			return bad("storage %s is missing", s.key)
+			return bad("storage %.80q is missing", s.key)
 		}
 	}
 	return f.addTensors(path, src, binary.LittleEndian, tensors)
@@ -319,7 +328,7 @@ func disjoint(storages []*storage) error {
 	var end int64
 	for _, s := range storages {
 		if s.offset < end {
-			return fmt.Errorf("storage %s overlaps another", s.key)
+			return fmt.Errorf("storage %.80q overlaps another", s.key)
 		}
 		end = s.offset + s.count*int64(s.dtype.Size())
 	}
@@ -424,6 +433,19 @@ func (r readerAt) ReadAt(p []byte, off int64) (int, error) {
 		err = io.EOF
 	}
 	return n, err
+}
+
+// limited reads no more than so many bytes.
+type limited struct {
+	readerAt
+	left int
+}
+
+func (l *limited) ReadAt(p []byte, off int64) (int, error) {
+	if l.left -= len(p); l.left < 0 {
+		return 0, fmt.Errorf("directory of more than %d bytes", maxDirectory)
+	}
+	return l.readerAt.ReadAt(p, off)
 }
 
 // readSome returns the first n bytes of a source, or all where it has fewer.

@@ -201,8 +201,13 @@ func TestHostilePickles(t *testing.T) {
 		"offset 1":                      with(func(t *torchTensor) { t.offset, t.strides = 1, []int64{1} }),
 		"offset -1":                     with(func(t *torchTensor) { t.offset = -1 }),
 		"offset 9223372036854775807":    with(func(t *torchTensor) { t.offset = math.MaxInt64 }),
+		"named \"a\\n\"":                with(func(t *torchTensor) { t.name = "a\n" }),
+		"named \"\\x1b[2J\"":            with(func(t *torchTensor) { t.name = "\x1b[2J" }),
+		"named \"\\xff\"":               with(func(t *torchTensor) { t.name = "\xff" }),
+		"named \"__metadata__\"":        with(func(t *torchTensor) { t.name = "__metadata__" }),
+		"named \"nnnnn":                 with(func(t *torchTensor) { t.name = strings.Repeat("n", maxName+1) }),
 		"unknown form":                  with(func(t *torchTensor) { t.count = -4 }),
-		"storage 0 of 16 bytes":         with(func(t *torchTensor) { t.count = 5 }),
+		`storage "0" of 16 bytes`:       with(func(t *torchTensor) { t.count = 5 }),
 		"where 9223372036854775807":     with(func(t *torchTensor) { t.count = math.MaxInt64 }),
 		"not integers":                  with(func(t *torchTensor) { t.shape = make([]int64, 65); t.strides = make([]int64, 65) }),
 		"data/../data.pkl":              with(func(t *torchTensor) { t.key = "../data.pkl" }),
@@ -254,7 +259,7 @@ func TestHostileArchives(t *testing.T) {
 
 	_, err = FromBytes(archive(t, data, first, second, first))
 	require.ErrorIs(t, err, ErrFormat)
-	require.ErrorContains(t, err, "a/data/0 occurs twice")
+	require.ErrorContains(t, err, `"a/data/0" occurs twice`)
 
 	// The second entry of the directory points at the first one's data.
 	at := bytes.LastIndex(good, []byte("a/data/1")) - 4
@@ -295,15 +300,15 @@ func TestHostileLegacy(t *testing.T) {
 	}
 	other := vector("a", "0", 2)
 	for reason, file := range map[string][]byte{
-		"1 bytes after": append(bytes.Clone(good), 0),
-		"no tensor's":   legacy(data, record{"1", make([]byte, 8)}),
-		"listed twice":  legacy(data, storage, storage),
-		"0 is missing":  legacy(data),
-		"2 should be":   legacy(data, record{"0", make([]byte, 12)}),
-		"not one of":    newPickle().raw("K\x01").stop(),
-		"version":       []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02K\x03."),
-		"no list":       append(good[:len("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.")+len(data):len("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.")+len(data)], "\x80\x02}."...),
-		"unknown form":  legacy(newPickle().raw("(").text("storage").global("torch", "FloatStorage").text("0").text("cpu").raw("K\x02(tt").raw("Q").stop()),
+		"1 bytes after":  append(bytes.Clone(good), 0),
+		"no tensor's":    legacy(data, record{"1", make([]byte, 8)}),
+		"listed twice":   legacy(data, storage, storage),
+		`"0" is missing`: legacy(data),
+		"2 should be":    legacy(data, record{"0", make([]byte, 12)}),
+		"not one of":     newPickle().raw("K\x01").stop(),
+		"version":        []byte("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02K\x03."),
+		"no list":        append(good[:len("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.")+len(data):len("\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.")+len(data)], "\x80\x02}."...),
+		"unknown form":   legacy(newPickle().raw("(").text("storage").global("torch", "FloatStorage").text("0").text("cpu").raw("K\x02(tt").raw("Q").stop()),
 	} {
 		_, err := FromBytes(file)
 		require.ErrorIs(t, err, ErrFormat, reason)
@@ -313,17 +318,47 @@ func TestHostileLegacy(t *testing.T) {
 	require.NoError(t, err, "an id without a view")
 }
 
+// allocated is how many bytes a call allocates, all together.
+func allocated(f func()) float64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return float64(after.TotalAlloc - before.TotalAlloc)
+}
+
 // TestMemoryOfHostilePickles: a pickle is expanded a hundredfold at most.
 func TestMemoryOfHostilePickles(t *testing.T) {
 	for _, unit := range []string{"}", "]", ")", "(", "K\x01\x85", "N", "}q\x01", "2", "G........", "X\x00\x00\x00\x00"} {
 		data := archive(t, newPickle().raw("N").raw(strings.Repeat(unit, 1<<20/len(unit)-8)).stop())
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, err := FromBytes(data)
-		runtime.ReadMemStats(&after)
+		var err error
+		growth := allocated(func() { _, err = FromBytes(data) }) / float64(len(data))
 		require.ErrorIs(t, err, ErrFormat)
-		growth := float64(after.TotalAlloc-before.TotalAlloc) / float64(len(data))
 		t.Logf("%q: %.0f bytes for each", unit, growth)
 		require.Less(t, growth, 128.0, "%q", unit)
+	}
+}
+
+// TestMemoryOfHostileDirectories: so is the directory of an archive, and one
+// that is larger than any published is not read to its end.
+func TestMemoryOfHostileDirectories(t *testing.T) {
+	for _, n := range []int{1 << 14, 1 << 19} {
+		var b bytes.Buffer
+		w := zip.NewWriter(&b)
+		for i := range n {
+			_, err := w.CreateRaw(&zip.FileHeader{Name: fmt.Sprintf("%06x", i)})
+			require.NoError(t, err)
+		}
+		require.NoError(t, w.Close())
+		var err error
+		taken := allocated(func() { _, err = FromBytes(b.Bytes()) })
+		require.ErrorIs(t, err, ErrFormat)
+		t.Logf("%d records: %.0f bytes for each of the file", n, taken/float64(b.Len()))
+		if n > maxTensors {
+			require.ErrorContains(t, err, "directory of more than")
+			require.Less(t, taken, 300e6)
+		} else {
+			require.Less(t, taken, 20*float64(b.Len()))
+		}
 	}
 }

@@ -498,10 +498,12 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
+// withHeader is a safetensors file without data.
+func withHeader(header string) []byte {
+	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
+}
+
 func TestHeaderLimits(t *testing.T) {
-	file := func(header string) []byte {
-		return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
-	}
 	many := func(n int, entry func(i int) string) string {
 		var b bytes.Buffer
 		for i := range n {
@@ -514,11 +516,16 @@ func TestHeaderLimits(t *testing.T) {
 	}
 	zeros := many(maxDimensions, func(int) string { return "0" })
 	for header, ok := range map[string]bool{
-		`{"a":{"dtype":"F32","shape":[` + zeros + `],"data_offsets":[0,0]}}`:   true,
-		`{"a":{"dtype":"F32","shape":[` + zeros + `,0],"data_offsets":[0,0]}}`: false,
-		`{"a":{"dtype":"F32","dtype":"F32","shape":[0],"data_offsets":[0,0]}}`: false,
-		`{"a":{"dtype":"F32","shape":[[0]],"data_offsets":[0,0]}}`:             false,
-		`{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0],"more":1}}`:      false,
+		`{"a":{"dtype":"F32","shape":[` + zeros + `],"data_offsets":[0,0]}}`:                          true,
+		`{"a":{"dtype":"F32","shape":[` + zeros + `,0],"data_offsets":[0,0]}}`:                        false,
+		`{"a":{"dtype":"F32","dtype":"F32","shape":[0],"data_offsets":[0,0]}}`:                        false,
+		`{"a":{"dtype":"F32","shape":[[0]],"data_offsets":[0,0]}}`:                                    false,
+		`{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0],"more":1}}`:                             false,
+		`{"a":{"dtype":"F32","DTYPE":"F16","shape":[0],"data_offsets":[0,0]}}`:                        false,
+		`{"__metadata__":{"a":{"b":"c"}}}`:                                                            false,
+		`{"` + strings.Repeat("a", maxName) + `":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`:   true,
+		`{"` + strings.Repeat("a", maxName+1) + `":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`: false,
+		`{"a\n":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`:                                    false,
 		`{"a":null}`: false,
 		`{"a":3}`:    false,
 		`{` + many(maxTensors+1, func(i int) string { return fmt.Sprintf(`"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}`, i) }) + `}`: false,
@@ -526,11 +533,48 @@ func TestHeaderLimits(t *testing.T) {
 		// The second escape is the first letter: two keys, one name.
 		`{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"\u0061":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`: false,
 	} {
-		_, err := FromBytes(file(header))
+		_, err := FromBytes(withHeader(header))
 		if ok {
 			require.NoError(t, err)
 		} else {
 			require.ErrorIs(t, err, ErrFormat, header[:min(len(header), 100)])
+		}
+	}
+}
+
+// TestMemoryOfHostileHeaders: headers made of what takes most memory for a
+// byte.
+func TestMemoryOfHostileHeaders(t *testing.T) {
+	const size = 4 << 20
+	zeros := strings.TrimSuffix(strings.Repeat("0,", maxDimensions), ",")
+	entries := func(format string) string {
+		var b strings.Builder
+		for i := range maxTensors {
+			if b.Len() < size {
+				fmt.Fprintf(&b, format, i)
+			}
+		}
+		return strings.TrimSuffix(b.String(), ",")
+	}
+	for kind, header := range map[string]string{
+		"tensors":    "{" + entries(`"%x":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},`) + "}",
+		"dimensions": "{" + entries(`"%x":{"dtype":"U8","shape":[`+zeros+`],"data_offsets":[0,0]},`) + "}",
+		"metadata":   `{"__metadata__":{` + entries(`"%x":"",`) + "}}",
+		"one string": `{"__metadata__":{"a":"` + strings.Repeat("n", size) + `"}}`,
+		"one name":   `{"` + strings.Repeat("n", size) + `":{}}`,
+		"spaces":     strings.Repeat(" ", size),
+		"brackets":   strings.Repeat(`{"":`, size/4),
+		"escapes":    `{"__metadata__":{"a":"` + strings.Repeat(`\u0041`, size/6) + `"}}`,
+		"a number":   `{"a":{"dtype":"U8","shape":[` + strings.Repeat("1", size) + `]}}`,
+	} {
+		data := withHeader(header)
+		var err error
+		growth := allocated(func() { _, err = FromBytes(data) }) / float64(len(data))
+		t.Logf("%s: %.0f bytes for each", kind, growth)
+		require.Less(t, growth, 128.0, kind)
+		if err != nil {
+			require.ErrorIs(t, err, ErrFormat, kind)
+			require.Less(t, len(err.Error()), 2000, kind)
 		}
 	}
 }

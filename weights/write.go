@@ -138,7 +138,7 @@ func (f *File) header(dtype DType) (tensors []TensorInfo, header []byte, total i
 	// Hugging Face's loaders want to be told whose tensors these are.
 	metadata := map[string]string{"format": "pt"}
 	maps.Copy(metadata, f.metadata)
-	entries := map[string]any{"__metadata__": metadata}
+	entries := map[string]any{metadataKey: metadata}
 	for _, t := range tensors {
 		n, _ := volume(t.Shape)
 		entries[t.Name] = entry{t.DType.String(), append([]int{}, t.Shape...), [2]int{total, total + n*t.DType.Size()}}

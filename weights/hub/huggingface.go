@@ -126,7 +126,7 @@ func (s *snapshot) find(repository, name string) (remote, bool) {
 		default:
 			return remote{}, false
 		}
-		return r, true
+		return r, r.size >= 0
 	}
 	return remote{}, false
 }
