@@ -81,8 +81,8 @@ func published() map[string]remote {
 	openAI := func(file string) remote {
 		return remote{url: "https://openaipublic.azureedge.net/clip/models/" + file, size: -1, digest: path.Dir(file)}
 	}
-	meta := func(file, digest string) remote {
-		return remote{url: "https://dl.fbaipublicfiles.com/segment_anything/" + file, size: -1, digest: digest}
+	meta := func(file string, size int64, digest string) remote {
+		return remote{url: "https://dl.fbaipublicfiles.com/segment_anything/" + file, size: size, digest: digest}
 	}
 	return map[string]remote{
 		"RN50":           openAI("afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762/RN50.pt"),
@@ -94,9 +94,9 @@ func published() map[string]remote {
 		"ViT-B/16":       openAI("5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f/ViT-B-16.pt"),
 		"ViT-L/14":       openAI("b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836/ViT-L-14.pt"),
 		"ViT-L/14@336px": openAI("3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02/ViT-L-14-336px.pt"),
-		"sam_vit_b":      meta("sam_vit_b_01ec64.pth", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
-		"sam_vit_l":      meta("sam_vit_l_0b3195.pth", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
-		"sam_vit_h":      meta("sam_vit_h_4b8939.pth", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
+		"sam_vit_b":      meta("sam_vit_b_01ec64.pth", 375042383, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
+		"sam_vit_l":      meta("sam_vit_l_0b3195.pth", 1249524607, "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
+		"sam_vit_h":      meta("sam_vit_h_4b8939.pth", 2564550879, "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
 		"mobile_sam": {
 			url:    "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/mobile_sam.pt",
 			size:   40728226,

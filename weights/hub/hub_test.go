@@ -335,6 +335,43 @@ func TestProcessesAtOnce(t *testing.T) {
 	require.EqualValues(t, 1, s.requests.Load())
 }
 
+// TestProxy: without a client of its own, a process goes through the proxy that
+// its environment names.
+func TestProxy(t *testing.T) {
+	const address = "http://weights.invalid/model.pt"
+	if path := os.Getenv("HUB_TEST_PROXY"); path != "" { // the process
+		require.NoError(t, quick().get(t.Context(), remote{url: address, size: -1, digest: sha256Of(content)}, path, noReport))
+		return
+	}
+	var asked atomic.Value
+	proxy := newServer(t, func(w http.ResponseWriter, r *http.Request, n int64) bool {
+		asked.Store(r.URL.String())
+		return false
+	})
+	path := filepath.Join(t.TempDir(), "model.pt")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestProxy$")
+	cmd.Env = append(os.Environ(), "HUB_TEST_PROXY="+path, "HTTP_PROXY="+proxy.URL, "http_proxy="+proxy.URL, "NO_PROXY=", "no_proxy=")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	requireWhole(t, path)
+	require.Equal(t, address, asked.Load())
+}
+
+// TestCache: without Dir, files lie where the system keeps a user's caches.
+func TestCache(t *testing.T) {
+	for _, name := range []string{"HOME", "XDG_CACHE_HOME", "LocalAppData", "home"} {
+		t.Setenv(name, t.TempDir())
+	}
+	cache, err := os.UserCacheDir()
+	require.NoError(t, err)
+	at := filepath.Join(cache, "clipsurgery", "6dbb90523a35", "mobile_sam.pt")
+	require.NoError(t, os.MkdirAll(filepath.Dir(at), 0o700))
+	require.NoError(t, os.WriteFile(at, content, 0o600))
+	got, err := Fetch(t.Context(), "mobile_sam", Offline())
+	require.NoError(t, err)
+	require.Equal(t, at, got)
+}
+
 // huggingFace serves one repository: path of a file → its content.
 type huggingFace struct {
 	files  map[string]string
