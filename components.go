@@ -14,16 +14,16 @@ import (
 func components(all surgery.Clicks, scores *surgery.Scores) []surgery.Clicks {
 	points := all.Foreground
 	grid, region := scores.Grid.Div(2), scores.Region
-	cell := func(p image.Point) image.Point {
+	cell := func(p image.Point) image.Point { // of a pixel's centre
 		p = p.Sub(region.Min)
-		return image.Pt(p.X*grid.X/region.Dx(), p.Y*grid.Y/region.Dy())
+		return image.Pt((2*p.X+1)*grid.X/(2*region.Dx()), (2*p.Y+1)*grid.Y/(2*region.Dy()))
 	}
 	part := make([]int, len(points)) // by its first point
 	for i := range points {
 		part[i] = i
 		for j := range i {
 			d := cell(points[i]).Sub(cell(points[j]))
-			if max(d.X, -d.X)+max(d.Y, -d.Y) > 1 || part[i] == part[j] {
+			if max(d.X, -d.X, d.Y, -d.Y) > 1 || part[i] == part[j] {
 				continue
 			}
 			from, to := max(part[i], part[j]), min(part[i], part[j])

@@ -16,6 +16,19 @@
 //   - [github.com/clipsurgery/clipsurgery/simd]: matrix products and vector
 //     operations in Go assembly, and a BLAS for gonum.
 //
+// # The whole way
+//
+//	clip, err := vit.Open("ViT-B-16.safetensors")
+//	model, err := sam.Open("sam_vit_b_01ec64.safetensors")
+//	cutouts, err := clipsurgery.Segment(ctx, clip, model, img, []string{"person", "bench"},
+//		clipsurgery.ImageOptions(vit.Resize(512)))
+//	mask := cutouts[0].Mask.Alpha() // of the person
+//
+// Options go beyond the paper's way: [Components] prompts for several objects
+// of one name by themselves, [Rerank] lets the heat map choose among the
+// segmenter's guesses, [MinPresence] says "not here" instead of confident
+// nonsense. A [Segmenter] encodes its labels once for many pictures.
+//
 // # From picture to mask
 //
 //	image.Image ─ preprocess (Pillow-exact) ─ image tower with a plan ─ tokens

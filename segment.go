@@ -29,7 +29,8 @@ type Cutout struct {
 	// the cosine of plain CLIP's class token with the label's text, minus that
 	// with the empty text. With [Combine] it is the least of the labels'.
 	Presence float32
-	// Heat is the label's heat map; with [Combine], the mean of the labels'.
+	// Heat is the label's heat map; with [Combine], the mean of the labels'. With
+	// an Err it is nil.
 	Heat *surgery.HeatMap
 	// Clicks are the prompts made of the heat map: one, or one for each part.
 	// Results are the segmenter's answers to them, with all of its guesses.
@@ -44,14 +45,15 @@ type Cutout struct {
 type Option func(*options)
 
 type options struct {
-	among       []string
-	single      bool
-	combine     bool
-	components  bool
-	rerank      bool
-	threshold   float32
-	minPresence float32
-	image       []vit.ImageOption
+	among        []string
+	single       bool
+	combine      bool
+	components   bool
+	rerank       bool
+	threshold    float32
+	minPresence  float32
+	imageOptions []vit.ImageOption
+	textOptions  []vit.TextOption
 }
 
 // Among gives labels that pictures may show besides those to cut out: with
@@ -66,12 +68,25 @@ func SingleText() Option { return func(o *options) { o.single = true } }
 // "bench" are one mask. It implies [SingleText].
 func Combine() Option { return func(o *options) { o.combine, o.single = true, true } }
 
-// Components prompts for each connected part of what the heat map has above
-// the threshold by itself and joins the masks: two birds, two prompts.
+// Components prompts for each part of the foreground clicks by itself and joins
+// the masks: two birds, two prompts. Clicks are of one part if their cells of
+// the halved grid touch by a side or a corner.
+//
+// With the demo models of package shapes, on two sets of 200 scenes drawn from
+// the seeds 900000 and 910000, the mean IoU of nouns that name several objects
+// with all of them grows from 0.481 and 0.416 to 0.641 and 0.628; that of nouns
+// that name one object goes from 0.651 and 0.655 to 0.651 and 0.660.
 func Components() Option { return func(o *options) { o.components = true } }
 
-// Rerank takes of the segmenter's guesses the one that overlaps best with the
-// heat map, instead of the one that it thinks the best.
+// Rerank takes of the segmenter's guesses the one that correlates best with the
+// heat map, instead of the one that the segmenter thinks best of: small objects
+// lose to what they lie on otherwise.
+//
+// On the scenes of [Components] the mean IoU of nouns that name one object
+// grows from 0.651 and 0.655 to 0.672 and 0.670, where always taking the best
+// guess would give 0.673 and 0.673; that of coloured shapes from 0.783 and
+// 0.765 to 0.792 and 0.772 of 0.795 and 0.775. With Components, whose prompts
+// are less ambiguous, it adds less than a hundredth.
 func Rerank() Option { return func(o *options) { o.rerank = true } }
 
 // Threshold is the value of the heat map, 0–1, from which on it is clicked;
@@ -79,13 +94,21 @@ func Rerank() Option { return func(o *options) { o.rerank = true } }
 func Threshold(t float32) Option { return func(o *options) { o.threshold = t } }
 
 // MinPresence answers [ErrNotPresent] for labels with a [Cutout.Presence]
-// under x. Without it every label is found somewhere. What is a good minimum
-// depends on the model.
+// under x. Without it every label is found somewhere.
+//
+// What is a good minimum depends on the model, and a little on the labels. With
+// the demo CLIP, on the scenes of [Components], the presence of a noun that a
+// picture shows is above that of another one that it does not show in 96 and
+// 97 % of the cases (AUROC, of coloured shapes 97 %): a minimum of -0.11 gives
+// up 5 % of the nouns that are there and refuses 82 to 84 % of the others.
 func MinPresence(x float32) Option { return func(o *options) { o.minPresence = x } }
 
 // ImageOptions says how the picture enters CLIP, such as [vit.Resize] for
-// finer maps.
-func ImageOptions(opts ...vit.ImageOption) Option { return func(o *options) { o.image = opts } }
+// finer maps. [vit.Operate] is not among them.
+func ImageOptions(opts ...vit.ImageOption) Option { return func(o *options) { o.imageOptions = opts } }
+
+// TextOptions says how labels are encoded, such as [vit.WithProgress].
+func TextOptions(opts ...vit.TextOption) Option { return func(o *options) { o.textOptions = opts } }
 
 // Segment cuts out of a picture what texts name: CLIP Surgery finds where each
 // label is, clicks there and beside it prompt the segmenter, and its best mask
@@ -97,7 +120,8 @@ func ImageOptions(opts ...vit.ImageOption) Option { return func(o *options) { o.
 // their order, or one for all with [Combine]. A label that cannot be cut out
 // has its reason in Cutout.Err; only if none can, Segment returns an error too.
 //
-// To segment many pictures make a [Segmenter].
+// Errors are those of [vit.CLIP.EncodeLabels] and [sam.Model.Encode] besides.
+// To segment many pictures, or one of them several times, make a [Segmenter].
 func Segment(ctx context.Context, clip *vit.CLIP, model *sam.Model, img image.Image, labels []string, opts ...Option) ([]Cutout, error) {
 	s, err := NewSegmenter(ctx, clip, model, labels, opts...)
 	if err != nil {
@@ -134,7 +158,7 @@ func NewSegmenter(ctx context.Context, clip *vit.CLIP, model *sam.Model, labels 
 		s.single = len(all) == 1
 	}
 	var err error
-	if s.text, err = clip.EncodeLabels(ctx, all, surgery.Templates()); err != nil {
+	if s.text, err = clip.EncodeLabels(ctx, all, surgery.Templates(), s.textOptions...); err != nil {
 		return nil, err
 	}
 	s.empty, err = clip.EncodeLabels(ctx, []string{""}, surgery.Templates())
@@ -143,6 +167,21 @@ func NewSegmenter(ctx context.Context, clip *vit.CLIP, model *sam.Model, labels 
 
 // Segment is [Segment] with the labels and options of s.
 func (s *Segmenter) Segment(ctx context.Context, img image.Image) ([]Cutout, error) {
+	return s.segment(ctx, img, func() (*sam.Embedding, error) { return s.model.Encode(ctx, img) })
+}
+
+// SegmentEncoded is Segment of a picture that the segmenter has encoded
+// already, for other labels or by [sam.ReadEmbedding]. An embedding of a picture
+// of another size is [sam.ErrEmbedding].
+func (s *Segmenter) SegmentEncoded(ctx context.Context, img image.Image, e *sam.Embedding) ([]Cutout, error) {
+	if size := img.Bounds().Size(); e.Size() != size {
+		return nil, fmt.Errorf("clipsurgery: %w of a picture of %v, not %v", sam.ErrEmbedding, e.Size(), size)
+	}
+	return s.segment(ctx, img, func() (*sam.Embedding, error) { return e, nil })
+}
+
+// segment asks for an embedding only if there is something to cut out.
+func (s *Segmenter) segment(ctx context.Context, img image.Image, encoded func() (*sam.Embedding, error)) ([]Cutout, error) {
 	cutouts, err := s.find(ctx, img)
 	if err != nil {
 		return nil, err
@@ -158,7 +197,7 @@ func (s *Segmenter) Segment(ctx context.Context, img image.Image) ([]Cutout, err
 	if len(prompts) == 0 {
 		return cutouts, errors.Join(failed...)
 	}
-	e, err := s.model.Encode(ctx, img)
+	e, err := encoded()
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +207,7 @@ func (s *Segmenter) Segment(ctx context.Context, img image.Image) ([]Cutout, err
 	}
 	for i := range cutouts {
 		c := &cutouts[i]
-		c.Results, results = results[:len(c.Clicks)], results[len(c.Clicks):]
+		c.Results, results = results[:len(c.Clicks):len(c.Clicks)], results[len(c.Clicks):]
 		if err := c.join(s.rerank); err != nil {
 			return nil, err
 		}
@@ -178,11 +217,16 @@ func (s *Segmenter) Segment(ctx context.Context, img image.Image) ([]Cutout, err
 
 // find makes heat maps and clicks.
 func (s *Segmenter) find(ctx context.Context, img image.Image) ([]Cutout, error) {
-	both, err := s.clip.EncodePlans(ctx, img, []vit.Plan{{}, surgery.CLIPSurgery()}, s.image...)
+	plans := []vit.Plan{surgery.CLIPSurgery()}
+	if s.clip.Config().Vision.Stages != [4]int{} {
+		// A ResNet's operated pool changes the class token too.
+		plans = append(plans, vit.Plan{})
+	}
+	features, err := s.clip.EncodePlans(ctx, img, plans, s.imageOptions...)
 	if err != nil {
 		return nil, err
 	}
-	plain, operated := both[0], both[1]
+	operated, plain := features[0], features[len(features)-1]
 	whole, err := surgery.RemoveRedundant(plain, s.text, s.empty)
 	if err != nil {
 		return nil, err

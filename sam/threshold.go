@@ -46,14 +46,6 @@ func newThresholder(up *upsampler, k simd.Kernel, scratch []float32) *thresholde
 	return t
 }
 
-// mask is the picture's pixels whose logit is above 0. scratch has u.scratch()
-// floats.
-func (u *upsampler) mask(k simd.Kernel, scratch, logits []float32) Mask {
-	t := newThresholder(u, k, scratch)
-	t.scan(logits, 0, 0)
-	return t.mask()
-}
-
 // mask is the mask that was scanned last.
 func (t *thresholder) mask() Mask { return Mask{Size: t.up.size, runs: t.rows.runs()} }
 
