@@ -138,13 +138,12 @@ func BenchmarkLabels(b *testing.B) {
 		b.Run(x.name, func(b *testing.B) {
 			c := benchModel(b, vitB16)
 			n := len(x.templates)
-			ids, err := c.tokenize(len(x.labels)*n, func(i int) string {
+			seqs, err := c.tokenize(context.Background(), len(x.labels)*n, func(i int) string {
 				return strings.ReplaceAll(x.templates[i%n], "{}", x.labels[i/n])
 			})
 			require.NoError(b, err)
-			seqs, err := c.sequences(ids)
-			require.NoError(b, err)
-			nodes, prompts, t := len(newTree(seqs).tokens), len(seqs), c.config.Text
+			prompts, t := seqs.count(), c.config.Text
+			nodes := len(newTree(seqs.slice(0, prompts)).tokens)
 			// Every node passes all blocks but the last, of which it takes a quarter.
 			rows := float64(nodes)*(float64(t.Layers)-0.75) + 0.75*float64(prompts)
 			measure(b, rows*blockFlops(1, 10, t.Width), func() {

@@ -45,13 +45,9 @@ func (c *CLIP) EncodeLabels(ctx context.Context, labels, templates []string, opt
 		}
 	}
 	n := len(templates)
-	ids, err := c.tokenize(len(labels)*n, func(i int) string {
+	seqs, err := c.tokenize(ctx, len(labels)*n, func(i int) string {
 		return strings.ReplaceAll(templates[i%n], "{}", labels[i/n])
 	})
-	if err != nil {
-		return none, err
-	}
-	seqs, err := c.sequences(ids)
 	if err != nil {
 		return none, err
 	}

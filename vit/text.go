@@ -35,7 +35,8 @@ func (m memoryOption) text(o *textOptions) { o.memory = int(m) }
 
 // WithMemory bounds the scratch memory of a call on texts, in bytes; the
 // default is 512 MiB. What does not fit is encoded in parts, at least one text
-// at a time. The tokens themselves and the result are not counted.
+// at a time. The tokens of all texts are counted, the texts and the result are
+// not.
 func WithMemory(bytes int) TextOption { return memoryOption(bytes) }
 
 // ProgressOption is an option of calls on pictures and on texts.
@@ -68,24 +69,30 @@ func (t *textTower) hidden() int { return t.blocks[0].mlp.In.Weight.N() }
 // normalised. A text longer than the model's context is
 // [tokenizer.ErrTooLong].
 func (c *CLIP) EncodeText(ctx context.Context, texts []string, opts ...TextOption) (blas32.General, error) {
-	ids, err := c.tokenize(len(texts), func(i int) string { return texts[i] })
+	seqs, err := c.tokenize(ctx, len(texts), func(i int) string { return texts[i] })
 	if err != nil {
 		return blas32.General{}, err
 	}
-	return c.EncodeTokens(ctx, ids, opts...)
+	return c.encodeRows(ctx, seqs, opts)
 }
 
-// tokenize returns the ids of n texts.
-func (c *CLIP) tokenize(n int, text func(i int) string) ([][]int32, error) {
-	tok := c.tokenizer()
-	ids := make([][]int32, n)
-	for i := range ids {
-		var err error
-		if ids[i], err = tok.Tokenize(text(i), tokenizer.ContextLength(c.config.Text.Context)); err != nil {
+// tokenize returns the sequences of n texts.
+func (c *CLIP) tokenize(ctx context.Context, n int, text func(i int) string) (*sequences, error) {
+	tok, seqs := c.tokenizer(), &sequences{}
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		ids, err := tok.Tokenize(text(i), tokenizer.ContextLength(c.config.Text.Context))
+		if err != nil {
 			return nil, fmt.Errorf("vit: text %d, %q: %w", i, abbreviate(text(i)), err)
 		}
+		if ids, err = c.cut(ids); err != nil {
+			return nil, fmt.Errorf("vit: text %d, %q: %w", i, abbreviate(text(i)), err)
+		}
+		seqs.add(ids)
 	}
-	return ids, nil
+	return seqs, nil
 }
 
 func abbreviate(s string) string {
@@ -102,12 +109,25 @@ func abbreviate(s string) string {
 // and rows without ids are [ErrToken], rows longer than the context
 // [tokenizer.ErrTooLong].
 func (c *CLIP) EncodeTokens(ctx context.Context, ids [][]int32, opts ...TextOption) (blas32.General, error) {
-	seqs, err := c.sequences(ids)
-	if err != nil {
-		return blas32.General{}, err
+	seqs := &sequences{}
+	for i, row := range ids {
+		row, err := c.cut(row)
+		if err != nil {
+			return blas32.General{}, fmt.Errorf("vit: row %d: %w", i, err)
+		}
+		seqs.add(row)
 	}
-	out := nn.Matrix(make([]float32, len(ids)*c.config.Embed), len(ids), c.config.Embed)
-	err = c.encodeSequences(ctx, seqs, textOptionsOf(opts), len(seqs), func(i int, features []float32) {
+	return c.encodeRows(ctx, seqs, opts)
+}
+
+// encodeRows returns the features of sequences, a row each.
+func (c *CLIP) encodeRows(ctx context.Context, seqs *sequences, opts []TextOption) (blas32.General, error) {
+	n := seqs.count()
+	if n == 0 {
+		return blas32.General{}, fmt.Errorf("vit: %w: no texts", ErrEmpty)
+	}
+	out := nn.Matrix(make([]float32, n*c.config.Embed), n, c.config.Embed)
+	err := c.encodeSequences(ctx, seqs, textOptionsOf(opts), n, func(i int, features []float32) {
 		copy(out.Data[i*out.Stride:], features)
 	})
 	if err != nil {
@@ -124,32 +144,55 @@ func textOptionsOf(opts []TextOption) textOptions {
 	return o
 }
 
-// sequences cuts each row after its first largest id: the mask is causal, so
-// nothing after it matters.
-func (c *CLIP) sequences(ids [][]int32) ([][]int32, error) {
+// sequences are rows of ids one after another: a vocabulary in many templates
+// has more prompts than a slice for each of them would leave memory for.
+type sequences struct {
+	ids  []int32
+	ends []int // of each in ids
+}
+
+func (s *sequences) add(ids []int32) {
+	s.ids = append(s.ids, ids...)
+	s.ends = append(s.ends, len(s.ids))
+}
+
+func (s *sequences) count() int { return len(s.ends) }
+
+func (s *sequences) at(i int) []int32 {
+	if i == 0 {
+		return s.ids[:s.ends[0]]
+	}
+	return s.ids[s.ends[i-1]:s.ends[i]]
+}
+
+// slice views the sequences from lo to before hi.
+func (s *sequences) slice(lo, hi int) [][]int32 {
+	all := make([][]int32, hi-lo)
+	for i := range all {
+		all[i] = s.at(lo + i)
+	}
+	return all
+}
+
+// cut ends a row after its first largest id: the mask is causal, so nothing
+// after it matters.
+func (c *CLIP) cut(ids []int32) ([]int32, error) {
 	if len(ids) == 0 {
-		return nil, fmt.Errorf("vit: %w: no texts", ErrEmpty)
+		return nil, fmt.Errorf("no %w", ErrToken)
 	}
-	seqs := make([][]int32, len(ids))
-	for i, row := range ids {
-		if len(row) == 0 {
-			return nil, fmt.Errorf("vit: %w: row %d has none", ErrToken, i)
-		}
-		if n := c.config.Text.Context; len(row) > n {
-			return nil, fmt.Errorf("vit: row %d: %w: %d tokens, the model takes %d", i, tokenizer.ErrTooLong, len(row), n)
-		}
-		last := 0
-		for j, id := range row {
-			if id < 0 || int(id) >= c.config.Text.Vocabulary {
-				return nil, fmt.Errorf("vit: row %d: %w %d is not in the vocabulary of %d", i, ErrToken, id, c.config.Text.Vocabulary)
-			}
-			if id > row[last] {
-				last = j
-			}
-		}
-		seqs[i] = row[:last+1]
+	if n := c.config.Text.Context; len(ids) > n {
+		return nil, fmt.Errorf("%w: %d tokens, the model takes %d", tokenizer.ErrTooLong, len(ids), n)
 	}
-	return seqs, nil
+	last := 0
+	for i, id := range ids {
+		if id < 0 || int(id) >= c.config.Text.Vocabulary {
+			return nil, fmt.Errorf("%w %d is not in the vocabulary of %d", ErrToken, id, c.config.Text.Vocabulary)
+		}
+		if id > ids[last] {
+			last = i
+		}
+	}
+	return ids[:last+1], nil
 }
 
 // tileRows is how many nodes pass a block together: enough that the weights'
@@ -157,40 +200,75 @@ func (c *CLIP) sequences(ids [][]int32) ([][]int32, error) {
 // cache.
 const tileRows = 1024
 
-// floatsPerTileRow counts the scratch that a row of a tile takes, in floats.
+// floats counts the scratch of a tree in floats: what every node and every end
+// keeps from block to block, what a row of the largest tile takes, and the path
+// to it.
+func (t *textTower) floats(nodes, ends, tile int) int {
+	width, matrices := t.width(), 9
+	return nodes*width + ends*(2*width+t.proj.Weight.N()) + tile*t.floatsPerTileRow() +
+		2*t.positions.Rows*width + 16*matrices
+}
+
 func (t *textTower) floatsPerTileRow() int { return 4*t.width() + t.hidden() }
+
+// treeFloats is the memory of the tree itself, in floats, for each sequence.
+const treeFloats = 16
+
+// textPlan is how a set of sequences is encoded within a budget of memory.
+type textPlan struct {
+	tile   int   // nodes
+	parts  []int // where each part ends
+	floats int   // scratch of the largest part
+}
+
+// plan cuts sequences into parts that would fit even if each had nothing in
+// common with the others; at least one sequence each.
+func (t *textTower) plan(seqs *sequences, memory int) textPlan {
+	budget := memory/4 - len(seqs.ids) - 2*len(seqs.ends)
+	p := textPlan{tile: min(tileRows, max(t.positions.Rows, budget/4/t.floatsPerTileRow()))}
+	budget -= t.floats(0, 0, p.tile)
+	floats := 0
+	for i := range seqs.count() {
+		n := len(seqs.at(i))*(t.width()+1) + 2*t.width() + t.proj.Weight.N() + treeFloats
+		if floats+n > budget && floats > 0 {
+			p.parts, floats = append(p.parts, i), 0
+		}
+		floats += n
+	}
+	p.parts = append(p.parts, seqs.count())
+	lo := 0
+	for _, hi := range p.parts {
+		tree := newTree(seqs.slice(lo, hi))
+		p.floats = max(p.floats, t.floats(len(tree.tokens), len(tree.segments), p.tile))
+		lo = hi
+	}
+	return p
+}
 
 // encodeSequences calls each with the features of every sequence, in order, as
 // trees of as many sequences as the memory allows. Progress counts to total.
-func (c *CLIP) encodeSequences(ctx context.Context, seqs [][]int32, o textOptions, total int, each func(i int, features []float32)) error {
+func (c *CLIP) encodeSequences(ctx context.Context, seqs *sequences, o textOptions, total int, each func(i int, features []float32)) error {
 	t := c.text
 	r, end, err := c.start(ctx, nil, 0)
 	if err != nil {
 		return err
 	}
 	defer end()
-	budget := o.memory / 4
-	tile := min(tileRows, max(c.config.Text.Context, budget/4/t.floatsPerTileRow()))
-	budget -= tile * t.floatsPerTileRow()
-	reported := 0
-	for lo := 0; lo < len(seqs); {
-		// A node holds its row and its token, a sequence the row of its end
-		// before and after the last block and its features.
-		hi, floats := lo, 0
-		for hi < len(seqs) {
-			floats += len(seqs[hi])*(t.width()+1) + 2*t.width() + c.config.Embed + 8
-			if floats > budget && hi > lo {
-				break
-			}
-			hi++
-		}
-		tree := newTree(seqs[lo:hi])
-		tiles := tree.tiles(tile)
+	plan := t.plan(seqs, o.memory)
+	if len(plan.parts) > 1 {
+		// At once: parts in turn would each ask for a little more than those
+		// before.
+		r.ws.Reserve(plan.floats)
+	}
+	lo, reported := 0, 0
+	for _, hi := range plan.parts {
+		tree := newTree(seqs.slice(lo, hi))
+		tiles := tree.tiles(plan.tile)
 		if o.progress != nil {
 			steps, all := 0, len(tiles)*len(t.blocks)
 			r.step = func(n int) {
 				steps += n
-				done := (float64(lo) + float64(steps)/float64(all)*float64(hi-lo)) / float64(len(seqs))
+				done := (float64(lo) + float64(steps)/float64(all)*float64(hi-lo)) / float64(seqs.count())
 				if n := int(done * float64(total)); n > reported {
 					reported = n
 					o.progress(n, total)

@@ -3,6 +3,7 @@ package vit
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -229,5 +230,36 @@ func TestTextProgress(t *testing.T) {
 		require.True(t, slices.IsSorted(seen))
 		require.Equal(t, 4, seen[len(seen)-1])
 		require.Equal(t, slices.Compact(slices.Clone(seen)), seen)
+	}
+}
+
+// The prompts of 10,000 labels take parts of the memory they may have, the
+// tokens included, and no part takes more scratch than was reserved.
+func TestTextMemory(t *testing.T) {
+	c := tiny.model(t)
+	labels, prompts := 10_000, templates(t)[:3]
+	seqs, err := c.tokenize(context.Background(), labels*len(prompts), func(i int) string {
+		label := fmt.Sprintf("number %d of many", i/len(prompts))
+		return strings.ReplaceAll(prompts[i%len(prompts)], "{}", label)
+	})
+	require.NoError(t, err)
+	for _, memory := range []int{8 << 20, 64 << 20} {
+		plan := c.text.plan(seqs, memory)
+		require.Greater(t, len(plan.parts), 1)
+		require.Equal(t, seqs.count(), plan.parts[len(plan.parts)-1])
+		require.Less(t, 4*(plan.floats+len(seqs.ids)+2*len(seqs.ends)), memory)
+		lo := 0
+		for _, hi := range plan.parts[:2] {
+			r, end, err := c.start(context.Background(), nil, 0)
+			require.NoError(t, err)
+			r.ws = new(nn.Workspace)
+			r.ws.Reserve(plan.floats)
+			tree := newTree(seqs.slice(lo, hi))
+			_, err = c.text.encode(r, tree, tree.tiles(plan.tile))
+			require.NoError(t, err)
+			require.Equal(t, plan.floats, r.ws.Size(), "%d to %d", lo, hi)
+			end()
+			lo = hi
+		}
 	}
 }

@@ -26,15 +26,12 @@ type TextTokens struct {
 // causal, a row is what the text up to there means: the feature of the
 // beginning of the text, read without an end token.
 func (c *CLIP) TextTokens(ctx context.Context, text string, opts ...TextOption) (*TextTokens, error) {
-	ids, err := c.tokenize(1, func(int) string { return text })
+	seqs, err := c.tokenize(ctx, 1, func(int) string { return text })
 	if err != nil {
 		return nil, err
 	}
-	seqs, err := c.sequences(ids)
-	if err != nil {
-		return nil, err
-	}
-	t := &TextTokens{IDs: seqs[0], Pieces: make([]string, len(seqs[0])), Word: make([]int, len(seqs[0]))}
+	n := len(seqs.ids)
+	t := &TextTokens{IDs: seqs.ids, Pieces: make([]string, n), Word: make([]int, n)}
 	t.Word[0] = -1
 	t.Word[len(t.Word)-1] = -1
 	for i, p := range c.tokenizer().Pieces(text) {
@@ -45,11 +42,11 @@ func (c *CLIP) TextTokens(ctx context.Context, text string, opts ...TextOption) 
 	}
 	// Every beginning of the sequence ends at one of its tokens; as a tree they
 	// are the sequence itself.
-	prefixes := make([][]int32, len(t.IDs))
-	for i := range prefixes {
-		prefixes[i] = t.IDs[:i+1]
+	prefixes := &sequences{}
+	for i := range n {
+		prefixes.add(t.IDs[:i+1])
 	}
-	t.Features = nn.Matrix(make([]float32, len(t.IDs)*c.config.Embed), len(t.IDs), c.config.Embed)
+	t.Features = nn.Matrix(make([]float32, n*c.config.Embed), n, c.config.Embed)
 	err = c.encodeSequences(ctx, prefixes, textOptionsOf(opts), 1, func(i int, features []float32) {
 		copy(t.Features.Data[i*t.Features.Stride:], features)
 	})

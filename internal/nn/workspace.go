@@ -68,6 +68,24 @@ func (w *Workspace) reset() {
 	w.block, w.used = 0, 0
 }
 
+// Reserve makes an empty workspace hold n floats in one block, without any
+// others beside it.
+func (w *Workspace) Reserve(n int) {
+	if len(w.blocks) != 1 || len(w.blocks[0]) < n {
+		w.blocks = nil // before the new block, so that both need not be held
+		w.blocks = [][]float32{make([]float32, n)}
+	}
+}
+
+// Size is how many floats the workspace holds, in use or not.
+func (w *Workspace) Size() int {
+	n := 0
+	for _, b := range w.blocks {
+		n += len(b)
+	}
+	return n
+}
+
 // Matrix returns a rows × cols matrix of unspecified content.
 func (w *Workspace) Matrix(rows, cols int) blas32.General {
 	return Matrix(w.Floats(rows*cols), rows, cols)
