@@ -163,6 +163,9 @@ func (s *segmenter) label(ctx context.Context, img image.Image, scores []*Scores
 
 // labelRefined holds the scores of all pixels, one plane per text.
 func (s *segmenter) labelRefined(ctx context.Context, team *simd.Team, img image.Image, m *mosaic, v *Vocabulary, out *LabelMap) error {
+	if img == nil {
+		return fmt.Errorf("surgery: %w: refinement without the picture", ErrGrid)
+	}
 	if size := img.Bounds().Size(); size != m.size {
 		return fmt.Errorf("surgery: %w: picture of %v, scores of one of %v", ErrGrid, size, m.size)
 	}

@@ -20,7 +20,17 @@ type dataset struct {
 	name    string
 	classes []surgery.Class
 	items   []eval.Item
+	kinds   []kind // of which maps are also reported by themselves
 }
+
+// kind is some of the classes.
+type kind struct {
+	name    string
+	classes []int
+}
+
+// drawn are the classes of drawn scenes: grounds, then shapes.
+var drawn = []kind{{"shapes", []int{8, 9, 10, 11, 12, 13, 14, 15, 16, 17}}, {"grounds", []int{0, 1, 2, 3, 4, 5, 6, 7}}}
 
 // open finds the data set that the flags name.
 func open() (*dataset, error) {
@@ -33,7 +43,7 @@ func open() (*dataset, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.classes = surgery.ParseClasses(string(text))
+		d.classes, d.kinds = surgery.ParseClasses(string(text)), nil
 	}
 	if len(d.classes) == 0 {
 		return nil, errors.New("-voc needs -classes: a file with a class a line")
@@ -66,13 +76,13 @@ func openAll() (*dataset, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", *cocoFile, err)
 		}
-		return &dataset{*cocoFile, surgery.Nouns(set.Classes...), set.Items}, nil
+		return &dataset{name: *cocoFile, classes: surgery.Nouns(set.Classes...), items: set.Items}, nil
 	case *scenesDir != "":
 		items, err := drawnScenes(*scenesDir)
-		return &dataset{*scenesDir, surgery.Nouns(shapes.Classes()...), items}, err
+		return &dataset{*scenesDir, surgery.Nouns(shapes.Classes()...), items, drawn}, err
 	}
 	items, err := embeddedScenes()
-	return &dataset{"embedded scenes", surgery.Nouns(shapes.Classes()...), items}, err
+	return &dataset{"embedded scenes", surgery.Nouns(shapes.Classes()...), items, drawn}, err
 }
 
 func embeddedScenes() ([]eval.Item, error) {

@@ -18,6 +18,7 @@ import (
 	"image/color"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -79,7 +80,11 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", j.name, file, j.right(m), strings.Join(shares(m, v.Classes), ", "))
+		var list []string
+		for _, r := range shares(m, len(v.Classes)) {
+			list = append(list, fmt.Sprintf("%s %.0f%%", v.Classes[r.Label], r.Score))
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", j.name, file, j.right(m), strings.Join(list, ", "))
 	}
 	return table.Flush()
 }
@@ -161,22 +166,17 @@ func (j job) right(m *surgery.LabelMap) string {
 	return fmt.Sprintf("%.0f%%", 100*float64(n)/float64(len(m.Labels)))
 }
 
-// shares lists the classes that have at least one pixel in a hundred, the
-// largest first.
-func shares(m *surgery.LabelMap, classes []string) []string {
-	counts := make([]float32, len(classes))
+// shares lists the classes that have at least one pixel in a hundred, in per
+// cent, the largest first.
+func shares(m *surgery.LabelMap, classes int) []surgery.Ranked {
+	counts := make([]float32, classes)
 	for _, c := range m.Labels {
-		if int(c) < len(counts) {
+		if int(c) < classes {
 			counts[c] += 100 / float32(len(m.Labels))
 		}
 	}
-	var list []string
-	for _, r := range surgery.Top(counts, len(counts)) {
-		if r.Score >= 1 {
-			list = append(list, fmt.Sprintf("%s %.0f%%", classes[r.Label], r.Score))
-		}
-	}
-	return list
+	list := surgery.Top(counts, classes)
+	return slices.DeleteFunc(list, func(r surgery.Ranked) bool { return r.Score < 1 })
 }
 
 // save writes the label map and a sheet with a legend, and returns the sheet's
@@ -189,32 +189,35 @@ func (j job) save(m *surgery.LabelMap, classes []string) (string, error) {
 	if err := cli.SavePNG(filepath.Join(*out, j.name+"-labels.png"), raw); err != nil {
 		return "", err
 	}
-	// Palette's first colour is black, which only darkens a picture.
-	colours := surgery.Palette(256)[1:]
+	colours := surgery.BrightPalette(len(classes))
 	tiles := []surgery.Tile{{Picture: j.picture, Caption: j.name}}
-	present := m.Present(len(classes))
 	overlay := func(m *surgery.LabelMap, caption string) error {
 		picture, err := surgery.OverlayLabels(j.picture, m, colours)
 		tiles = append(tiles, surgery.Tile{Picture: picture, Caption: caption})
 		return err
 	}
-	if err := overlay(m, *planName); err != nil {
+	caption := *planName
+	if *features {
+		caption += " + features"
+	}
+	if err := overlay(m, caption); err != nil {
 		return "", err
 	}
+	listed := shares(m, len(classes))
 	if j.truth != nil {
 		if err := overlay(j.truth, "truth"); err != nil {
 			return "", err
 		}
-		for c, p := range j.truth.Present(len(classes)) {
-			present[c] = present[c] || p
+		for _, r := range shares(j.truth, len(classes)) {
+			if !slices.ContainsFunc(listed, func(l surgery.Ranked) bool { return l.Label == r.Label }) {
+				listed = append(listed, r)
+			}
 		}
 	}
 	var names []string
 	var swatches []color.Color
-	for c, p := range present {
-		if p {
-			names, swatches = append(names, classes[c]), append(swatches, colours[c])
-		}
+	for _, r := range listed {
+		names, swatches = append(names, classes[r.Label]), append(swatches, colours[r.Label])
 	}
 	sheet, err := surgery.Sheet(tiles, surgery.Columns(len(tiles)))
 	if err != nil {

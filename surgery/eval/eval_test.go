@@ -196,8 +196,8 @@ func TestMergingShardsEqualsOneRun(t *testing.T) {
 	shards := []*Score{NewScore(6), NewScore(6), NewScore(6)}
 	for i := range 40 {
 		scores, v, truth := random(t, r)
-		require.NoError(t, whole.Add(context.Background(), scores, v, truth))
-		require.NoError(t, shards[i%3].Add(context.Background(), scores, v, truth))
+		require.NoError(t, whole.Add(context.Background(), nil, scores, v, truth))
+		require.NoError(t, shards[i%3].Add(context.Background(), nil, scores, v, truth))
 	}
 	merged := NewScore(6)
 	for _, i := range []int{2, 0, 1} {
@@ -223,12 +223,12 @@ func TestScoreErrors(t *testing.T) {
 	s := NewScore(6)
 	scores, v, truth := random(t, rand.New(rand.NewPCG(7, 8)))
 	ctx := context.Background()
-	require.ErrorIs(t, NewScore(5).Add(ctx, scores, v, truth), ErrMismatch)
-	require.ErrorIs(t, s.Add(ctx, scores, v, Truth{Labels: truth.Labels, Shown: make([]bool, 3)}), ErrMismatch)
-	require.ErrorIs(t, s.Add(ctx, scores, v, Truth{Labels: surgery.NewLabelMap(3, 3)}), ErrMismatch)
+	require.ErrorIs(t, NewScore(5).Add(ctx, nil, scores, v, truth), ErrMismatch)
+	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{Labels: truth.Labels, Shown: make([]bool, 3)}), ErrMismatch)
+	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{Labels: surgery.NewLabelMap(3, 3)}), ErrMismatch)
 	require.Equal(t, NewScore(6), s)
 	clear(scores[0].Data)
-	require.NoError(t, s.Add(ctx, scores, v, truth)) // constant maps
+	require.NoError(t, s.Add(ctx, nil, scores, v, truth)) // constant maps
 	require.Zero(t, s.MapsOf().MeanIoU(0.5))
 	require.Greater(t, s.MapsOf().Contrast.Count, int64(1))
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"slices"
 	"time"
 
 	"github.com/clipsurgery/clipsurgery/surgery"
@@ -40,11 +42,12 @@ type Truth struct {
 }
 
 // Add measures the scores of a picture: of the whole of it, or of windows over
-// it, a vocabulary's texts in columns. Heat maps and the ranking are taken from
+// it, a vocabulary's texts in columns. The picture itself is looked at only
+// with [surgery.Refine], and may be nil without. Heat maps and the ranking are taken from
 // the first of them and need classes of one text each; with more texts or
 // windows they are left out. A constant map counts as an IoU, a contrast and a
 // pointing game of 0.
-func (s *Score) Add(ctx context.Context, scores []*surgery.Scores, v *surgery.Vocabulary, truth Truth, opts ...surgery.SegmentOption) error {
+func (s *Score) Add(ctx context.Context, img image.Image, scores []*surgery.Scores, v *surgery.Vocabulary, truth Truth, opts ...surgery.SegmentOption) error {
 	n := len(v.Classes)
 	if s.All.Classes != n {
 		return fmt.Errorf("eval: %w: %d classes, %d in the vocabulary", ErrMismatch, s.All.Classes, n)
@@ -57,11 +60,11 @@ func (s *Score) Add(ctx context.Context, scores []*surgery.Scores, v *surgery.Vo
 	if len(shown) != n {
 		return fmt.Errorf("eval: %w: %d classes, truth about %d", ErrMismatch, n, len(shown))
 	}
-	labels, err := surgery.Label(ctx, nil, scores, v, opts...)
+	labels, err := surgery.Label(ctx, img, scores, v, opts...)
 	if err != nil {
 		return err
 	}
-	among, err := surgery.Label(ctx, nil, scores, v, append(opts, surgery.Among(there))...)
+	among, err := surgery.Label(ctx, img, scores, v, append(slices.Clip(opts), surgery.Among(there))...)
 	if err != nil {
 		return err
 	}

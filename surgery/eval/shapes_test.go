@@ -101,7 +101,7 @@ func TestShapesMetrics(t *testing.T) {
 				x = &variant{NewScore(18), &Maps{}, NewRanking(80)}
 				variants[name] = x
 			}
-			require.NoError(t, x.score.Add(ctx, []*surgery.Scores{scores[0]}, v, truth), name)
+			require.NoError(t, x.score.Add(ctx, nil, []*surgery.Scores{scores[0]}, v, truth), name)
 			present := make([]bool, len(pairs))
 			for i, pair := range pairs {
 				if present[i] = slices.Contains(asked, pair); !present[i] {
