@@ -1,15 +1,12 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
 	"os"
-	"path/filepath"
 	"slices"
 
-	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/clipsurgery/clipsurgery/surgery/eval"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
@@ -77,19 +74,16 @@ func openAll() (*dataset, error) {
 			return nil, fmt.Errorf("%s: %w", *cocoFile, err)
 		}
 		return &dataset{name: *cocoFile, classes: surgery.Nouns(set.Classes...), items: set.Items}, nil
-	case *scenesDir != "":
-		items, err := drawnScenes(*scenesDir)
-		return &dataset{*scenesDir, surgery.Nouns(shapes.Classes()...), items, drawn}, err
 	}
-	items, err := embeddedScenes()
-	return &dataset{"embedded scenes", surgery.Nouns(shapes.Classes()...), items, drawn}, err
+	read, name := shapes.Scenes, "embedded scenes"
+	if *scenesDir != "" {
+		read, name = func() ([]shapes.Scene, error) { return shapes.ReadScenes(os.DirFS(*scenesDir)) }, *scenesDir
+	}
+	scenes, err := read()
+	return &dataset{name, surgery.Nouns(shapes.Classes()...), itemsOf(scenes), drawn}, err
 }
 
-func embeddedScenes() ([]eval.Item, error) {
-	scenes, err := shapes.Scenes()
-	if err != nil {
-		return nil, err
-	}
+func itemsOf(scenes []shapes.Scene) []eval.Item {
 	var items []eval.Item
 	for _, s := range scenes {
 		names := s.Grounds
@@ -106,41 +100,7 @@ func embeddedScenes() ([]eval.Item, error) {
 			Truth:   func() (eval.Truth, error) { return eval.Truth{Labels: labels, Shown: shown(names)}, nil },
 		})
 	}
-	return items, nil
-}
-
-// drawnScenes lists a folder that scenes.py has written.
-func drawnScenes(dir string) ([]eval.Item, error) {
-	data, err := os.ReadFile(filepath.Join(dir, "scenes.json"))
-	if err != nil {
-		return nil, err
-	}
-	var index struct {
-		Scenes []struct {
-			Image, Semantic string
-			Grounds         []string
-			Objects         []struct{ Shape string }
-		}
-	}
-	if err := json.Unmarshal(data, &index); err != nil {
-		return nil, fmt.Errorf("%s: scenes.json: %w", dir, err)
-	}
-	var items []eval.Item
-	for _, s := range index.Scenes {
-		names := s.Grounds
-		for _, o := range s.Objects {
-			names = append(names, o.Shape)
-		}
-		items = append(items, eval.Item{
-			Name:    s.Image,
-			Picture: func() (image.Image, error) { return cli.Picture(filepath.Join(dir, s.Image)) },
-			Truth: func() (eval.Truth, error) {
-				labels, err := eval.ReadLabels(os.DirFS(dir), s.Semantic)
-				return eval.Truth{Labels: labels, Shown: shown(names)}, err
-			},
-		})
-	}
-	return items, nil
+	return items
 }
 
 // shown says which classes of the drawn world a scene's nouns name: grounds of
