@@ -62,7 +62,10 @@ func openAll() (*dataset, error) {
 	switch {
 	case *vocDir != "":
 		items, err := eval.OpenVOC(os.DirFS(*vocDir), eval.VOC{Pictures: *pictures, Labels: *labelsDir, List: *list, WithoutZero: *noZero})
-		return &dataset{name: *vocDir, items: items}, err
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", *vocDir, err)
+		}
+		return &dataset{name: *vocDir, items: items}, nil
 	case *cocoFile != "":
 		f, err := os.Open(*cocoFile)
 		if err != nil {

@@ -218,6 +218,39 @@ func TestMergingShardsEqualsOneRun(t *testing.T) {
 	require.ErrorIs(t, merged.Merge(NewScore(5)), ErrMismatch)
 }
 
+// Synonyms that score less, or alike, change nothing; without a text for a class
+// only its pixels are measured.
+func TestScoreOfSynonyms(t *testing.T) {
+	ctx := context.Background()
+	scores, v, truth := random(t, rand.New(rand.NewPCG(9, 10)))
+	want := NewScore(6)
+	require.NoError(t, want.Add(ctx, nil, scores, v, truth))
+
+	twice := *scores[0]
+	twice.Cols, twice.Stride, twice.Data = 12, 12, nil
+	synonyms := &surgery.Vocabulary{Classes: v.Classes, Text: blas32.General{Rows: 12, Cols: 1, Stride: 1}}
+	for c := range 6 {
+		synonyms.Of = append(synonyms.Of, c, c)
+	}
+	for i, x := range scores[0].Data {
+		less := x - float32(i%2)
+		if i%3 == 0 {
+			x, less = less, x
+		}
+		twice.Data = append(twice.Data, less, x)
+	}
+	got := NewScore(6)
+	require.NoError(t, got.Add(ctx, nil, []*surgery.Scores{&twice}, synonyms, truth))
+	require.Equal(t, want, got)
+
+	bare := *synonyms
+	bare.Classes = append(bare.Classes, "nothing")
+	got = NewScore(7)
+	require.NoError(t, got.Add(ctx, nil, []*surgery.Scores{&twice}, &bare, truth))
+	require.Zero(t, got.MapsOf().Contrast.Count)
+	require.Equal(t, want.All.MeanIoU(), got.All.MeanIoU())
+}
+
 // What cannot be added leaves the score as it was.
 func TestScoreErrors(t *testing.T) {
 	s := NewScore(6)
@@ -226,6 +259,7 @@ func TestScoreErrors(t *testing.T) {
 	require.ErrorIs(t, NewScore(5).Add(ctx, nil, scores, v, truth), ErrMismatch)
 	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{Labels: truth.Labels, Shown: make([]bool, 3)}), ErrMismatch)
 	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{Labels: surgery.NewLabelMap(3, 3)}), ErrMismatch)
+	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{}), ErrMismatch)
 	require.Equal(t, NewScore(6), s)
 	clear(scores[0].Data)
 	require.NoError(t, s.Add(ctx, nil, scores, v, truth)) // constant maps

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/clipsurgery/clipsurgery/surgery"
+	"gonum.org/v1/gonum/blas/blas32"
 )
 
 // Score is everything that can be measured about one way of scoring pictures
@@ -43,14 +44,17 @@ type Truth struct {
 
 // Add measures the scores of a picture: of the whole of it, or of windows over
 // it, a vocabulary's texts in columns. The picture itself is looked at only
-// with [surgery.Refine], and may be nil without. Heat maps and the ranking are taken from
-// the first of them and need classes of one text each; with more texts or
-// windows they are left out. A constant map counts as an IoU, a contrast and a
+// with [surgery.Refine], and may be nil without. Heat maps and the ranking are of
+// the best text of every class, cell by cell; they are left out with windows,
+// and where a class has no text. A constant map counts as an IoU, a contrast and a
 // pointing game of 0.
 func (s *Score) Add(ctx context.Context, img image.Image, scores []*surgery.Scores, v *surgery.Vocabulary, truth Truth, opts ...surgery.SegmentOption) error {
 	n := len(v.Classes)
 	if s.All.Classes != n {
 		return fmt.Errorf("eval: %w: %d classes, %d in the vocabulary", ErrMismatch, s.All.Classes, n)
+	}
+	if truth.Labels == nil {
+		return fmt.Errorf("eval: %w: truth without labels", ErrMismatch)
 	}
 	there := truth.Labels.Present(n)
 	shown := truth.Shown
@@ -72,29 +76,57 @@ func (s *Score) Add(ctx context.Context, img image.Image, scores []*surgery.Scor
 	if err := errors.Join(one.All.Add(labels, truth.Labels), one.Present.Add(among, truth.Labels)); err != nil {
 		return err
 	}
-	if len(scores) == 1 && len(v.Of) == n && scores[0].Cols == n {
-		for c := range n {
-			if !shown[c] {
-				continue
-			}
-			heat, err := scores[0].Map(c)
-			if errors.Is(err, surgery.ErrConstant) {
-				one.Maps[c].addNothing()
-				continue
-			}
-			if err != nil {
-				return err
-			}
-			if _, err := one.Maps[c].Add(heat, truth.Labels.Mask(c)); err != nil {
-				return err
-			}
-		}
-		if err := one.Ranking.Add(scores[0].Class(), shown); err != nil {
+	if best := byClass(scores, v); best != nil {
+		if err := one.addMaps(best, shown, truth.Labels); err != nil {
 			return err
 		}
 	}
 	one.Pictures = 1
 	return s.Merge(one)
+}
+
+// byClass is the scores of each class's best text, or nil; scores fit v.
+func byClass(scores []*surgery.Scores, v *surgery.Vocabulary) *surgery.Scores {
+	n := len(v.Classes)
+	texts := make([]int, n)
+	for _, class := range v.Of {
+		texts[class]++
+	}
+	if len(scores) != 1 || slices.Contains(texts, 0) {
+		return nil
+	}
+	best := *scores[0]
+	best.General = blas32.General{Rows: best.Rows, Cols: n, Stride: n, Data: make([]float32, best.Rows*n)}
+	for i := range best.Rows {
+		row, from := best.Data[i*n:(i+1)*n], scores[0].Data[i*scores[0].Stride:]
+		for text, class := range v.Of {
+			if text == 0 || v.Of[text-1] != class || from[text] > row[class] {
+				row[class] = from[text]
+			}
+		}
+	}
+	return &best
+}
+
+// addMaps measures heat maps and ranking of scores by class.
+func (s *Score) addMaps(scores *surgery.Scores, shown []bool, labels *surgery.LabelMap) error {
+	for c := range shown {
+		if !shown[c] {
+			continue
+		}
+		heat, err := scores.Map(c)
+		if errors.Is(err, surgery.ErrConstant) {
+			s.Maps[c].addNothing()
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := s.Maps[c].Add(heat, labels.Mask(c)); err != nil {
+			return err
+		}
+	}
+	return s.Ranking.Add(scores.Class(), shown)
 }
 
 func (m *Maps) addNothing() {

@@ -4,6 +4,7 @@ go 1.25.0
 
 require (
 	github.com/clipsurgery/clipsurgery v0.0.0
+	github.com/stretchr/testify v1.12.1
 	gonum.org/v1/plot v0.16.0
 )
 
@@ -19,6 +20,7 @@ require (
 	github.com/klauspost/cpuid/v2 v2.4.2 // indirect
 	github.com/nlpodyssey/safetensors v0.0.0-20250209183917-bfb01cc25f7c // indirect
 	github.com/pmezard/go-difflib v1.0.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/image v0.45.0 // indirect
 	golang.org/x/sys v0.47.0 // indirect
 	golang.org/x/text v0.41.0 // indirect
