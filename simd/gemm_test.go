@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,10 +21,13 @@ type guarded struct {
 	copy []float32
 }
 
-const guard = 1e30
+const (
+	guard       = 1e30
+	guardMargin = 19 // odd, so that rows start at every alignment
+)
 
 func newGuarded(r *rand.Rand, rows, cols, stride int) *guarded {
-	const margin = 19 // odd, so that rows start at every alignment
+	const margin = guardMargin
 	g := &guarded{all: make([]float32, margin+rows*stride+margin)}
 	for i := range g.all {
 		g.all[i] = guard
@@ -40,13 +44,13 @@ func newGuarded(r *rand.Rand, rows, cols, stride int) *guarded {
 
 func (g *guarded) unchanged(t *testing.T, what string) {
 	t.Helper()
-	require.Equal(t, g.copy, g.all, "%s was written to", what)
+	require.True(t, slices.Equal(g.copy, g.all), "%s was written to", what)
 }
 
 // guarded fails if anything outside the matrix changed.
 func (g *guarded) checkGuards(t *testing.T) {
 	t.Helper()
-	const margin = 19
+	const margin = guardMargin
 	for i, v := range g.all {
 		at := i - margin
 		inside := at >= 0 && at < g.Rows*g.Stride && at%g.Stride < g.Cols

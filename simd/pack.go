@@ -25,52 +25,67 @@ func (p *Packed) K() int { return p.k }
 // Pack packs b, N×K, for k.
 func Pack(k Kernel, b blas32.General) *Packed {
 	p := newPacked(k, b.Rows, b.Cols)
-	if p.kernel.gemm.run == nil {
-		for i := range b.Rows {
-			copy(p.data[i*b.Cols:(i+1)*b.Cols], b.Data[i*b.Stride:])
-		}
-		return p
-	}
-	for j := 0; j < p.n; j += p.width() {
-		panel, lanes := p.panel(j)
-		for i := range min(lanes, p.n-j) {
-			for step, v := range b.Data[(j+i)*b.Stride:][:p.k] {
-				panel[step*lanes+i] = v
-			}
-		}
-	}
+	p.packRows(b, 0, p.n)
 	return p
 }
 
 // PackTransposed packs the transpose of b, K×N, for k.
 func PackTransposed(k Kernel, b blas32.General) *Packed {
 	p := newPacked(k, b.Cols, b.Rows)
-	if p.kernel.gemm.run == nil {
-		for i := range b.Rows {
-			for j := range b.Cols {
-				p.data[j*b.Rows+i] = b.Data[i*b.Stride+j]
-			}
-		}
-		return p
-	}
-	for j := 0; j < p.n; j += p.width() {
-		panel, lanes := p.panel(j)
-		for step := range p.k {
-			copy(panel[step*lanes:][:lanes], b.Data[step*b.Stride+j:][:min(lanes, p.n-j)])
-		}
-	}
+	p.packCols(b, 0, p.n)
 	return p
 }
 
 func newPacked(k Kernel, n, depth int) *Packed {
-	p := &Packed{kernel: k.table(), n: n, k: depth}
-	if p.kernel.gemm.run == nil {
-		p.data = make([]float32, n*depth)
-	} else {
-		lanes := p.kernel.gemm.lanes
-		p.data = aligned((n + lanes - 1) / lanes * lanes * depth)
-	}
+	p := new(Packed)
+	p.reset(k, n, depth)
 	return p
+}
+
+// reset makes p a matrix of that size with any weights.
+func (p *Packed) reset(k Kernel, n, depth int) {
+	p.kernel, p.n, p.k = k.table(), n, depth
+	if lanes := p.kernel.gemm.lanes; p.kernel.gemm.run != nil {
+		n = (n + lanes - 1) / lanes * lanes
+	}
+	grow(&p.data, n*depth)
+}
+
+// packRows packs outputs [j0, j1), which are rows of b. j0 begins a panel.
+func (p *Packed) packRows(b blas32.General, j0, j1 int) {
+	if p.kernel.gemm.run == nil {
+		for j := j0; j < j1; j++ {
+			copy(p.data[j*p.k:][:p.k], b.Data[j*b.Stride:])
+		}
+		return
+	}
+	for j := j0; j < j1 && p.k > 0; j += p.width() {
+		panel, lanes := p.panel(j)
+		rows := min(lanes, p.n-j)
+		p.kernel.vector.transpose(panel, lanes, b.Data[j*b.Stride:], b.Stride, rows, p.k)
+		for step := 0; step < p.k && rows < lanes; step++ {
+			clear(panel[step*lanes+rows : (step+1)*lanes])
+		}
+	}
+}
+
+// packCols packs outputs [j0, j1), which are columns of b. j0 begins a panel.
+func (p *Packed) packCols(b blas32.General, j0, j1 int) {
+	if p.kernel.gemm.run == nil {
+		if j0 < j1 && p.k > 0 {
+			transposeGo(p.data[j0*p.k:], p.k, b.Data[j0:], b.Stride, p.k, j1-j0)
+		}
+		return
+	}
+	for j := j0; j < j1; j += p.width() {
+		panel, lanes := p.panel(j)
+		cols := min(lanes, p.n-j)
+		for step := range p.k {
+			to := panel[step*lanes:][:lanes]
+			copy(to, b.Data[step*b.Stride+j:][:cols])
+			clear(to[cols:])
+		}
+	}
 }
 
 // width is the number of columns of every panel but the last.
