@@ -6,11 +6,12 @@
 //	go run ./examples/convert -in sam_vit_h_4b8939.pth -out sam_vit_h.safetensors -dtype f16
 //	go run ./examples/convert -in FILE                     # lists the tensors
 //
-// Names stay as they are. A config.json beside the checkpoint is copied beside
-// the result.
+// Names stay as they are. The configuration beside the checkpoint, which tells
+// what no shape does, is copied beside the result.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -56,16 +57,14 @@ func run(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(*out), 0o755); err != nil {
 		return err
 	}
-	if err := weights.Save(ctx, *out, f, to, weights.WithProgress(cli.Bytes("writing"))); err != nil {
+	if err := beside(*out, "config.json", f.Config()); err != nil {
 		return err
 	}
-	if config := f.Config(); config != nil {
-		beside := filepath.Join(filepath.Dir(*out), "config.json")
-		if _, err := os.Stat(beside); errors.Is(err, os.ErrNotExist) {
-			if err := os.WriteFile(beside, config, 0o644); err != nil {
-				return err
-			}
-		}
+	if err := beside(*out, "preprocessor_config.json", f.PreprocessorConfig()); err != nil {
+		return err
+	}
+	if err := weights.Save(ctx, *out, f, to, weights.WithProgress(cli.Bytes("writing"))); err != nil {
+		return err
 	}
 	info, err := os.Stat(*out)
 	if err != nil {
@@ -74,6 +73,22 @@ func run(ctx context.Context) error {
 	fmt.Printf("%s: %d tensors as %v, %.1f MB, in %v\n", *out, len(f.Names()), to,
 		float64(info.Size())/1e6, time.Since(start).Round(time.Millisecond))
 	return nil
+}
+
+// beside writes a configuration beside the result. One of another model there
+// would be taken for the result's, which is an error.
+func beside(path, name string, config []byte) error {
+	path = filepath.Join(filepath.Dir(path), name)
+	there, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && config != nil:
+		return os.WriteFile(path, config, 0o644)
+	case errors.Is(err, os.ErrNotExist) || err == nil && bytes.Equal(there, config):
+		return nil
+	case err == nil:
+		return fmt.Errorf("%s is another checkpoint's: write to another folder", path)
+	}
+	return err
 }
 
 func list(f *weights.File, opened time.Duration) error {
