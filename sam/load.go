@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"fmt"
 	"math"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
@@ -175,7 +176,10 @@ func (l *loader) batchNorm(prefix string, n int) (scale, shift []float32) {
 	scale, shift = make([]float32, n), make([]float32, n)
 	for i := range n {
 		s := float64(weight[i]) / math.Sqrt(float64(variance[i])+tinyEps)
-		scale[i] = float32(s)
+		if scale[i] = float32(s); scale[i]-scale[i] != 0 {
+			l.err = fmt.Errorf("%w: %s: weight %v over the root of running_var %v", weights.ErrNotFinite, prefix, weight[i], variance[i])
+			return nil, nil
+		}
 		shift[i] = float32(float64(bias[i]) - float64(mean[i])*s)
 	}
 	return scale, shift
