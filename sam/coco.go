@@ -127,7 +127,9 @@ func WriteCOCO(w io.Writer, file string, masks []Mask) error {
 	if len(masks) > 0 {
 		set.Images = append(set.Images, cocoImage{ID: 1, FileName: file, Width: masks[0].Size.X, Height: masks[0].Size.Y})
 	}
-	return json.NewEncoder(w).Encode(set)
+	out := json.NewEncoder(w)
+	out.SetEscapeHTML(false) // run lengths have '<' and '>'
+	return out.Encode(set)
 }
 
 type cocoSet struct {
