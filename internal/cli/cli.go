@@ -80,19 +80,19 @@ func CLIP(path string) (*vit.CLIP, error) {
 
 // SAM opens a checkpoint by path or by a name that [hub.Fetch] knows, or the
 // embedded demo model for an empty path.
-func SAM(path string) (*sam.Model, error) {
+func SAM(path string, opts ...sam.Option) (*sam.Model, error) {
 	if path != "" {
 		path, err := Checkpoint(path)
 		if err != nil {
 			return nil, err
 		}
-		return sam.Open(path)
+		return sam.Open(path, opts...)
 	}
 	f, err := shapes.SAM()
 	if err != nil {
 		return nil, err
 	}
-	return sam.Load(f)
+	return sam.Load(f, opts...)
 }
 
 // Checkpoint returns the path of a checkpoint that is given by path or by a

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"cmp"
+	"image"
+	"image/color"
+	"image/draw"
+	"math"
+	"slices"
+
+	"github.com/clipsurgery/clipsurgery/sam"
+)
+
+// Canvas returns a copy of a picture to draw on, its corner at (0, 0).
+func Canvas(img image.Image) *image.NRGBA {
+	b := img.Bounds()
+	out := image.NewNRGBA(image.Rectangle{Max: b.Size()})
+	draw.Draw(out, out.Rect, image.Black, image.Point{}, draw.Src)
+	draw.Draw(out, out.Rect, img, b.Min, draw.Over)
+	return out
+}
+
+// line is how wide a line is on a picture, in pixels.
+func line(img image.Image) int {
+	size := img.Bounds().Size()
+	return max(1, max(size.X, size.Y)/400)
+}
+
+// Masks draws masks in colours of their own, half transparent with an opaque
+// edge, large ones first so that none hides a smaller one. There is a colour
+// for each mask.
+func Masks(on *image.NRGBA, masks []sam.Mask, colours []color.NRGBA) {
+	order := make([]int, len(masks))
+	areas := make([]int, len(masks))
+	for i := range order {
+		order[i], areas[i] = i, masks[i].Area()
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(areas[j], areas[i]) })
+	w := line(on)
+	for _, i := range order {
+		a, c := masks[i].Alpha(), colours[i]
+		b := masks[i].Bounds().Intersect(on.Rect)
+		out := func(x, y int) bool { return a.AlphaAt(x, y).A == 0 }
+		for y := b.Min.Y; y < b.Max.Y; y++ {
+			for x := b.Min.X; x < b.Max.X; x++ {
+				if out(x, y) {
+					continue
+				}
+				p := on.Pix[on.PixOffset(x, y):][:3:3]
+				if out(x-w, y) || out(x+w, y) || out(x, y-w) || out(x, y+w) {
+					p[0], p[1], p[2] = c.R, c.G, c.B
+				} else {
+					p[0], p[1], p[2] = p[0]/2+c.R/2, p[1]/2+c.G/2, p[2]/2+c.B/2
+				}
+			}
+		}
+	}
+}
+
+// CutOut darkens all that is not in a mask, and draws a bright line around it.
+func CutOut(img image.Image, mask sam.Mask) *image.NRGBA {
+	on := Canvas(img)
+	a, w := mask.Alpha(), line(on)
+	in := func(x, y int) bool { return a.AlphaAt(x, y).A > 0 }
+	for y := range on.Rect.Dy() {
+		for x := range on.Rect.Dx() {
+			p := on.Pix[on.PixOffset(x, y):][:3:3]
+			switch {
+			case in(x, y):
+			case in(x-w, y) || in(x+w, y) || in(x, y-w) || in(x, y+w):
+				p[0], p[1], p[2] = 255, 200, 0
+			default:
+				p[0], p[1], p[2] = p[0]/3, p[1]/3, p[2]/3
+			}
+		}
+	}
+	return on
+}
+
+// Dots draws points as discs with a white rim.
+func Dots(on *image.NRGBA, points []image.Point, c color.NRGBA) {
+	size := on.Rect.Size()
+	r := max(2, float64(max(size.X, size.Y))/100)
+	rim := float64(line(on))
+	n := int(math.Ceil(r + rim))
+	for _, p := range points {
+		for dy := -n; dy <= n; dy++ {
+			for dx := -n; dx <= n; dx++ {
+				at := p.Add(image.Pt(dx, dy))
+				if d := math.Hypot(float64(dx), float64(dy)); at.In(on.Rect) && d <= r+rim {
+					if d <= r {
+						on.SetNRGBA(at.X, at.Y, c)
+					} else {
+						on.SetNRGBA(at.X, at.Y, color.NRGBA{255, 255, 255, 255})
+					}
+				}
+			}
+		}
+	}
+}
+
+// Frame draws the edges of a rectangle, inside it.
+func Frame(on *image.NRGBA, r image.Rectangle, c color.NRGBA) {
+	inner := r.Inset(line(on))
+	r = r.Intersect(on.Rect)
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		for x := r.Min.X; x < r.Max.X; x++ {
+			if !image.Pt(x, y).In(inner) {
+				on.SetNRGBA(x, y, c)
+			}
+		}
+	}
+}
+
+// Hues returns n colours that are easy to tell apart, neighbours in the list
+// above all: hues that a golden angle separates, light and dark by turns.
+func Hues(n int) []color.NRGBA {
+	all := make([]color.NRGBA, n)
+	for i := range all {
+		_, hue := math.Modf(float64(i) * math.Phi)
+		value := [3]float64{1, 0.75, 0.9}[i%3]
+		channel := func(shift float64) uint8 {
+			// A trapezoid over the hue, its top a third wide.
+			d := math.Abs(math.Mod(hue+shift+1, 1)*6 - 3)
+			return uint8(255 * value * (0.1 + 0.9*min(max(d-1, 0), 1)))
+		}
+		all[i] = color.NRGBA{channel(0), channel(-1. / 3), channel(1. / 3), 255}
+	}
+	return all
+}
