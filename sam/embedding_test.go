@@ -119,16 +119,25 @@ func TestEncodeAllocates(t *testing.T) {
 	if kernel.Name() == "gonum" { // whose own BLAS allocates
 		kernel, _ = simd.Select("generic")
 	}
-	f := golden.Load(t, "sam/tiny_square256.safetensors")
-	m := fixtureModel(t, f, WithKernel(kernel))
-	opaque := picture(f.Input(t, "image"))
+	for _, name := range []string{"tiny_square256", "vit_t_landscape"} {
+		t.Run(name, func(t *testing.T) {
+			if name != "tiny_square256" {
+				golden.Long(t)
+			}
+			f := golden.Load(t, "sam/"+name+".safetensors")
+			encodeAllocates(t, fixtureModel(t, f, WithKernel(kernel)), picture(f.Input(t, "image")))
+		})
+	}
+}
+
+func encodeAllocates(t *testing.T, m *Model, opaque image.Image) {
 	jpeg := image.NewYCbCr(image.Rect(0, 0, 300, 200), image.YCbCrSubsampleRatio420)
 	p, err := m.Preprocess(opaque)
 	require.NoError(t, err)
 	for name, encode := range map[string]func() (*Embedding, error){
 		"picture":  func() (*Embedding, error) { return m.Encode(t.Context(), opaque) },
 		"jpeg":     func() (*Embedding, error) { return m.Encode(t.Context(), jpeg) },
-		"prepared": func() (*Embedding, error) { return m.EncodePixels(t.Context(), p, image.Pt(256, 256)) },
+		"prepared": func() (*Embedding, error) { return m.EncodePixels(t.Context(), p, opaque.Bounds().Size()) },
 	} {
 		_, err := encode()
 		require.NoError(t, err)

@@ -326,6 +326,36 @@ func TestAttendAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestAttendReserves: after a call every worker has all the memory that it will
+// need, whether it was there in time to compute a part or not.
+func TestAttendReserves(t *testing.T) {
+	for _, k := range All() {
+		if k.table().gemm.run == nil {
+			continue
+		}
+		team := NewTeam(3)
+		c := newAttentionCase(rand.New(rand.NewPCG(1, 2)), 1, 2, 64, 197, 197)
+		k.Attend(team, c.dst.General, &c.Attention)
+		p := attendings.get()
+		require.GreaterOrEqual(t, len(p.workers), 3)
+		var had [3]attendWorker
+		copy(had[:], p.workers)
+		attendings.put(p)
+		for range 50 {
+			k.Attend(team, c.dst.General, &c.Attention)
+		}
+		for i, w := range had {
+			now := p.workers[i]
+			for _, pair := range [][2][]float32{{w.keys, now.keys}, {w.values, now.values}, {w.queries, now.queries},
+				{w.scores, now.scores}, {w.out, now.out}, {w.top, now.top}, {w.sum, now.sum}} {
+				require.NotZero(t, cap(pair[0]))
+				require.Equal(t, cap(pair[0]), cap(pair[1]))
+			}
+		}
+		team.Close()
+	}
+}
+
 func TestAttendOfNothing(t *testing.T) {
 	for _, k := range All() {
 		k.Attend(nil, blas32.General{Cols: 8, Stride: 8}, &Attention{

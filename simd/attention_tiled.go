@@ -75,6 +75,9 @@ func attendTiled(t *Team, k Kernel, dst blas32.General, a *Attention) {
 	for len(p.workers) < t.Size() {
 		p.workers = append(p.workers, attendWorker{})
 	}
+	for i := range p.workers[:t.Size()] {
+		p.workers[i].reserve(p)
+	}
 	t.Do(heads*p.parts, p.part)
 	*p = attending{workers: p.workers, part: p.part}
 	attendings.put(p)
@@ -129,6 +132,25 @@ func grow(s *[]float32, n int) []float32 {
 	*s = (*s)[:n]
 	return *s
 }
+
+// reserve takes the memory of any part, so that it does not depend on who
+// computes which part when memory is needed.
+func (w *attendWorker) reserve(p *attending) {
+	d, tile := p.HeadDim, &p.kernel.gemm
+	whole := func(n int) int { return (n + tile.lanes - 1) / tile.lanes * tile.lanes }
+	rows := min(p.nq, (p.tiles+p.parts-1)/p.parts*tile.rows)
+	grow(&w.keys, whole(p.block)*d)
+	grow(&w.values, whole(d)*min(p.block, p.nk))
+	grow(&w.queries, queryTiles*tile.rows*d)
+	grow(&w.scores, queryTiles*tile.rows*p.scoreStride())
+	grow(&w.out, rows*d)
+	grow(&w.top, rows)
+	grow(&w.sum, rows)
+}
+
+// scoreStride is the distance of rows of scores: a cache line more than needed
+// keeps them from meeting in the cache.
+func (p *attending) scoreStride() int { return (p.block+15)/16*16 + 16 }
 
 func (w *attendWorker) attend(dst, k, v blas32.General) {
 	d, first, end := w.HeadDim, w.rowOf(w.t0), w.rowOf(w.t1)
@@ -212,8 +234,7 @@ func (w *attendWorker) meet(t0, t1, k0, n int) {
 	for r := r0; r < r1; r++ {
 		copy(queries[(r-r0)*d:][:d], w.q.Data[r*w.q.Stride:])
 	}
-	// A cache line more than needed keeps rows from meeting in the cache.
-	stride := (w.block+15)/16*16 + 16
+	stride := w.scoreStride()
 	scores := grow(&w.scores, queryTiles*tile.rows*stride)
 	floor := float32(math.Inf(-1))
 	for j, width := 0, 0; j < visible; j += width {
