@@ -32,7 +32,7 @@ import (
 )
 
 var (
-	clipPath  = flag.String("clip", "", "CLIP checkpoint (file or directory); default: the embedded demo model")
+	clipPath  = flag.String("clip", "", "CLIP checkpoint: file, directory or published name; default: the embedded demo model")
 	scenesDir = flag.String("scenes", "", "folder of drawn scenes; default: the embedded ones")
 	vocDir    = flag.String("voc", "", "folder of a data set in the manner of PASCAL VOC")
 	pictures  = flag.String("pictures", "", "with -voc, the folder of pictures in it; with -coco, the folder of pictures")

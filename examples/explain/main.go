@@ -29,7 +29,7 @@ import (
 )
 
 var (
-	clipPath  = flag.String("clip", "", "CLIP checkpoint (file or directory); default: the embedded demo model")
+	clipPath  = flag.String("clip", "", "CLIP checkpoint: file, directory or published name; default: the embedded demo model")
 	imagePath = flag.String("image", "", "picture; default: embedded scenes")
 	labelList = flag.String("labels", "", "labels, separated by commas; default: the nouns of the scenes")
 	single    = flag.String("text", "", "texts explained one by one, separated by commas; default: the labels")

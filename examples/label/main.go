@@ -29,7 +29,7 @@ import (
 )
 
 var (
-	clipPath  = flag.String("clip", "", "CLIP checkpoint (file or directory); default: the embedded demo model")
+	clipPath  = flag.String("clip", "", "CLIP checkpoint: file, directory or published name; default: the embedded demo model")
 	imagePath = flag.String("image", "", "picture; default: embedded scenes")
 	labelList = flag.String("labels", "", "classes, separated by commas; default: the nouns of the scenes")
 	classFile = flag.String("classes", "", "file of classes, one a line with its synonyms; a line that begins with - has no text")

@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	clipPath  = flag.String("clip", "", "CLIP checkpoint (file or directory); default: the embedded demo model")
+	clipPath  = flag.String("clip", "", "CLIP checkpoint: file, directory or published name; default: the embedded demo model")
 	imagePath = flag.String("image", "", "picture; default: embedded scenes")
 	text      = flag.String("text", "", "sentence; default: captions of the scenes")
 	size      = flag.Int("size", 0, "side of the input, in pixels; default: the model's own")

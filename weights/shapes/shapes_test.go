@@ -2,6 +2,8 @@ package shapes_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
@@ -24,6 +26,23 @@ func TestScenesAgreeWithTheirLabels(t *testing.T) {
 			require.Contains(t, s.Nouns(), thing.Shape)
 		}
 	}
+}
+
+// TestSize: programs that import the package carry less than 4 MB for it.
+func TestSize(t *testing.T) {
+	var total int64
+	for _, pattern := range []string{"*.gz", "scenes/*"} {
+		files, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, file := range files {
+			info, err := os.Stat(file)
+			require.NoError(t, err)
+			total += info.Size()
+		}
+	}
+	t.Logf("%d bytes", total)
+	require.Less(t, total, int64(4_000_000))
+	require.Greater(t, total, int64(2_000_000))
 }
 
 func ExampleCLIP() {
