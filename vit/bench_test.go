@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -113,6 +114,31 @@ func BenchmarkEncodeImage(b *testing.B) {
 		_, err := c.EncodeImage(context.Background(), img)
 		require.NoError(b, err)
 	})
+}
+
+// BenchmarkEncodeImages measures eight pictures together, and reports how much
+// more of them that is in a second than one by one, which run in between: the
+// fastest of each.
+func BenchmarkEncodeImages(b *testing.B) {
+	c := benchModel(b, vitB16)
+	ctx := context.Background()
+	imgs := slices.Repeat([]image.Image{scene(640, 480)}, 8)
+	run := func(batches ...[]image.Image) time.Duration {
+		start := time.Now()
+		for _, batch := range batches {
+			_, err := c.EncodeImages(ctx, batch)
+			require.NoError(b, err)
+		}
+		return time.Since(start)
+	}
+	single := slices.Collect(slices.Chunk(imgs, 1))
+	together, apart := run(imgs), run(single...)
+	for b.Loop() {
+		together = min(together, run(imgs))
+		apart = min(apart, run(single...))
+	}
+	b.ReportMetric(float64(len(imgs))/together.Seconds(), "images/s")
+	b.ReportMetric(apart.Seconds()/together.Seconds(), "×one-by-one")
 }
 
 // BenchmarkLabels reports how many rows pass a block against the reference's

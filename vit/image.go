@@ -188,9 +188,6 @@ func (c *CLIP) encodeBatch(r *run, pictures []picture, plans []Plan) ([][]*Featu
 		inputs[i] = Pixels{p.input.X, p.input.Y, p.data}
 		if p.fill != nil {
 			inputs[i].Data = r.ws.Floats(3 * p.input.X * p.input.Y)
-			if err := p.fill(inputs[i].Data); err != nil {
-				return nil, err
-			}
 		}
 		grid := c.vision.grid(p.input)
 		rows, cols := 1+grid.X*grid.Y, c.config.Embed
@@ -199,6 +196,15 @@ func (c *CLIP) encodeBatch(r *run, pictures []picture, plans []Plan) ([][]*Featu
 			out[i] = append(out[i], m)
 			features[i] = append(features[i], &Features{m, grid, p.size, p.region})
 		}
+	}
+	errs := make([]error, len(pictures))
+	r.Team.Do(len(pictures), func(_, i int) {
+		if p := pictures[i]; p.fill != nil {
+			errs[i] = p.fill(inputs[i].Data)
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return features, c.vision.encode(r, inputs, plans, out)
 }
