@@ -3,10 +3,12 @@ package surgery_test
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
+	"gonum.org/v1/gonum/blas/blas32"
 )
 
 // demo is the embedded model and a picture of a blue triangle and a red
@@ -104,4 +106,171 @@ func ExampleRecognize() {
 	// Output:
 	// blue triangle
 	// red star
+}
+
+// Where a model sees each of some labels: the method of the paper, end to end.
+func Example() {
+	ctx := context.Background()
+	clip, scene, err := demo()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	labels := []string{"paper", "triangle", "star", "ring"}
+	text, err := clip.EncodeLabels(ctx, labels, surgery.Templates())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	features, err := clip.EncodeImage(ctx, scene.Picture, vit.Operate(surgery.CLIPSurgery()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	scores, err := surgery.FeatureSurgery(features, text)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for i, thing := range scene.Things {
+		label := slices.Index(labels, thing.Shape)
+		heat, err := scores.Map(label)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		x, y := heat.Peak()
+		fmt.Printf("%s: hottest on it: %v\n", labels[label], scene.Mask(i).AlphaAt(x, y).A > 0)
+	}
+	// Output:
+	// triangle: hottest on it: true
+	// star: hottest on it: true
+}
+
+// One text by itself, and clicks for a segmenter.
+func ExampleRemoveRedundant() {
+	ctx := context.Background()
+	clip, scene, err := demo()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	text, err := clip.EncodeLabels(ctx, []string{"red star", ""}, surgery.Templates())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	features, err := clip.EncodeImage(ctx, scene.Picture, vit.Operate(surgery.CLIPSurgery()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	row := func(i int) blas32.General {
+		return blas32.General{Rows: 1, Cols: text.Cols, Stride: text.Stride, Data: text.Data[i*text.Stride:]}
+	}
+	scores, err := surgery.RemoveRedundant(features, row(0), row(1))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	clicks, err := scores.Points(0, 0.8)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	best := clicks.Foreground[len(clicks.Foreground)-1]
+	fmt.Println(best, best.In(scene.Things[1].Box))
+	// Output: (74,53) true
+}
+
+// Which words of a sentence a picture supports, as a picture: the sentence
+// coloured token by token, above the map of its end, which is that of the whole
+// sentence.
+func ExampleWords() {
+	ctx := context.Background()
+	clip, scene, err := demo()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tokens, err := clip.TextTokens(ctx, "a blue triangle and a red star on paper")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	features, err := clip.EncodeImage(ctx, scene.Picture, vit.Operate(surgery.CLIPSurgery()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	scores, err := surgery.Words(features, tokens)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sentence, err := surgery.Sentence(tokens, scores.Support(), 400, surgery.Colors(surgery.Viridis()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	heat, err := scores.Map(scores.Cols - 1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	overlay, err := surgery.Overlay(scene.Picture, heat, surgery.Colors(surgery.Viridis()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	picture := surgery.Stack(sentence, overlay)
+	fmt.Println(scores.Cols, "tokens,", picture.Bounds().Dy() > overlay.Bounds().Dy())
+	// Output: 11 tokens, true
+}
+
+// Maps of several labels on one contact sheet.
+func ExampleSheet() {
+	ctx := context.Background()
+	clip, scene, err := demo()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	labels := []string{"triangle", "star"}
+	text, err := clip.EncodeLabels(ctx, labels, surgery.Templates())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	features, err := clip.EncodeImage(ctx, scene.Picture, vit.Operate(surgery.CLIPSurgery()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	scores, err := surgery.FeatureSurgery(features, text)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	tiles := []surgery.Tile{{Picture: scene.Picture, Caption: "picture"}}
+	for i, label := range labels {
+		heat, err := scores.Map(i)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		overlay, err := surgery.Overlay(scene.Picture, heat)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		tiles = append(tiles, surgery.Tile{Picture: overlay, Caption: label})
+	}
+	sheet, err := surgery.Sheet(tiles, surgery.Columns(3))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(sheet.Bounds().Size())
+	// Output: (416,168)
 }

@@ -15,7 +15,9 @@ import (
 // surgery of the image features with the features of all tokens before pooling,
 // a column for each token from the start token to the end token. A token's
 // feature is what the sentence up to it means, and the end token's is the
-// whole sentence's.
+// whole sentence's. As in the paper, it is the end token that pictures tend to
+// support most, and words without a thing of their own ("in", a comma) often
+// more than the nouns before them, whose meaning they carry on.
 // Source: the multimodal visualisation of the paper, after xmed-lab/CLIP_Surgery
 // issue 5.
 func Words(f *vit.Features, t *vit.TextTokens) (*Scores, error) { return FeatureSurgery(f, t.Features) }
