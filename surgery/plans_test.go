@@ -10,6 +10,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/golden"
 	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/clipsurgery/clipsurgery/weights"
+	"github.com/clipsurgery/clipsurgery/weights/shapes"
 	"github.com/stretchr/testify/require"
 )
 
@@ -191,6 +192,29 @@ func TestAttentionSums(t *testing.T) {
 		require.NoError(t, err)
 		want.Positions = plan.Positions
 		golden.Close(t, name, encode(t, c, x, plan), encode(t, c, x, want), 3e-6)
+	}
+}
+
+// Every plan runs on the demo model, on grids of any shape, and gives rows that
+// tell cells apart.
+func TestPlansOnTheDemoModel(t *testing.T) {
+	f, err := shapes.CLIP()
+	require.NoError(t, err)
+	c, err := vit.Load(f)
+	require.NoError(t, err)
+	text, err := c.EncodeLabels(context.Background(), []string{"circle", "star"}, Templates()[:2])
+	require.NoError(t, err)
+	for _, size := range []image.Point{{96, 96}, {144, 64}, {40, 200}} {
+		for _, p := range Plans() {
+			f, err := c.EncodePixels(context.Background(), pixels(size.X, size.Y), vit.Operate(p.Plan))
+			require.NoError(t, err, p.Name)
+			require.Equal(t, size.Div(8), f.Grid)
+			s, err := Similarity(f, text)
+			require.NoError(t, err, p.Name)
+			m, err := s.Map(1)
+			require.NoError(t, err, p.Name)
+			require.Equal(t, size, image.Pt(m.Width, m.Height))
+		}
 	}
 }
 

@@ -44,8 +44,8 @@ var (
 	planNames = flag.String("plans", "", "plans, separated by commas; default: all")
 	scoring   = flag.String("scores", "cosine,surgery", "how features are compared with texts: cosine, surgery (label set), single (less the empty text)")
 	size      = flag.Int("size", 0, "side of the input, in pixels; default: the model's own")
-	windows   = flag.Bool("windows", false, "short side 336, windows of 224 every 112 pixels")
 	scale     = flag.Float64("scale", 40, "logit scale of the softmax that -threshold looks at")
+	windows   = cli.WindowsFlag()
 	threshold = flag.Float64("threshold", 0, "probability under which a pixel becomes class 0")
 	refine    = flag.Bool("refine", false, "smooth scores along the pictures' edges (PAMR)")
 	templates = flag.String("templates", "", "file of prompt templates, one a line, {} for the label; default: the reference's 85")
@@ -251,8 +251,8 @@ func (e *evaluation) add(ctx context.Context, item eval.Item) error {
 // encode is the features of a picture, or of windows over it.
 func (e *evaluation) encode(ctx context.Context, img image.Image, plan vit.Plan) ([]*vit.Features, error) {
 	opts := []vit.ImageOption{vit.Operate(plan)}
-	if *windows {
-		return e.clip.EncodeWindows(ctx, img, surgery.DefaultWindows(), opts...)
+	if windows.Windows != nil {
+		return e.clip.EncodeWindows(ctx, img, *windows.Windows, opts...)
 	}
 	if *size > 0 {
 		opts = append(opts, vit.Resize(*size))

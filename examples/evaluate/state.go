@@ -26,8 +26,8 @@ func newState(data *dataset, ways []way) *state {
 		names = append(names, w.name)
 		s.Scores[w.name] = eval.NewScore(len(data.classes))
 	}
-	s.Settings = fmt.Sprintf("clip %q data %q classes %d ways %q size %d windows %v refine %v scale %v threshold %v templates %q",
-		*clipPath, data.name, len(data.classes), names, *size, *windows, *refine, *scale, *threshold, *templates)
+	s.Settings = fmt.Sprintf("clip %q data %q classes %d ways %q size %d windows %s refine %v scale %v threshold %v templates %q",
+		*clipPath, data.name, len(data.classes), names, *size, windows, *refine, *scale, *threshold, *templates)
 	return s
 }
 

@@ -147,7 +147,7 @@ func (j job) path(kind string) string { return filepath.Join(*out, j.name+"-ever
 // save writes the coloured overlay and COCO JSON.
 func (j job) save(masks []sam.Mask) (*image.NRGBA, error) {
 	overlay := cli.Canvas(j.picture)
-	cli.Masks(overlay, masks, cli.Hues(len(masks)))
+	cli.Masks(overlay, masks, surgery.BrightPalette(len(masks)))
 	if err := cli.SavePNG(j.path("png"), overlay); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ var (
 	planName  = flag.String("plan", "CLIPSurgery", "plan of the image tower")
 	features  = flag.Bool("features", false, "take feature surgery's scores instead of plain cosines")
 	size      = flag.Int("size", 0, "side of the input, in pixels; default: the model's own")
-	windows   = flag.Bool("windows", false, "short side 336, windows of 224 every 112 pixels")
+	windows   = cli.WindowsFlag()
 	threshold = flag.Float64("threshold", 0, "probability under which a pixel becomes the first class")
 	scale     = flag.Float64("scale", 40, "logit scale of the softmax that -threshold looks at")
 	refine    = flag.Bool("refine", false, "smooth scores along the picture's edges (PAMR)")
@@ -96,10 +96,10 @@ func options() ([]surgery.SegmentOption, error) {
 	}
 	opts := []surgery.SegmentOption{surgery.WithPlan(plan), surgery.LogitScale(float32(*scale)), surgery.Background(0, float32(*threshold))}
 	switch {
-	case *windows && *size > 0:
+	case windows.Windows != nil && *size > 0:
 		return nil, errors.New("-windows and -size exclude each other")
-	case *windows:
-		opts = append(opts, surgery.SlidingWindow(surgery.DefaultWindows()))
+	case windows.Windows != nil:
+		opts = append(opts, surgery.SlidingWindow(*windows.Windows))
 	case *size > 0:
 		opts = append(opts, surgery.WithEncoding(vit.Resize(*size)))
 	}

@@ -111,7 +111,7 @@ func explain(ctx context.Context, clip *vit.CLIP, j job, palette surgery.RenderO
 	}
 	support := scores.Support()
 	var names []string
-	tiles := []surgery.Tile{{Picture: j.picture, Caption: j.name}}
+	tiles := []surgery.Tile{{Picture: j.picture, Caption: "picture"}}
 	for _, r := range surgery.Top(support[1:], *maps) { // the start token says nothing
 		token := 1 + r.Label
 		heat, err := scores.Map(token)

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"flag"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,5 +20,25 @@ func TestCheckpoint(t *testing.T) {
 		got, err := Checkpoint(path)
 		require.NoError(t, err)
 		require.Equal(t, path, got)
+	}
+}
+
+func TestWindows(t *testing.T) {
+	for args, want := range map[string]string{
+		"": "false", "-w": "336,224,112", "-w=false": "false", "-w=560,224,112": "560,224,112",
+		"-w=1,2": "", "-w=1,2,3,4": "", "-w=x": "",
+	} {
+		var w Windows
+		flags := flag.NewFlagSet("", flag.ContinueOnError)
+		flags.SetOutput(io.Discard)
+		flags.Var(&w, "w", "")
+		err := flags.Parse(strings.Fields(args))
+		if want == "" {
+			require.ErrorContains(t, err, "336,224,112", args)
+			continue
+		}
+		require.NoError(t, err, args)
+		require.Equal(t, want, w.String())
+		require.Equal(t, want == "false", w.Windows == nil)
 	}
 }

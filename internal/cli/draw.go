@@ -29,7 +29,7 @@ func line(img image.Image) int {
 // Masks draws masks in colours of their own, half transparent with an opaque
 // edge, large ones first so that none hides a smaller one. There is a colour
 // for each mask.
-func Masks(on *image.NRGBA, masks []sam.Mask, colours []color.NRGBA) {
+func Masks(on *image.NRGBA, masks []sam.Mask, colours color.Palette) {
 	order := make([]int, len(masks))
 	areas := make([]int, len(masks))
 	for i := range order {
@@ -38,7 +38,7 @@ func Masks(on *image.NRGBA, masks []sam.Mask, colours []color.NRGBA) {
 	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(areas[j], areas[i]) })
 	w := line(on)
 	for _, i := range order {
-		a, c := masks[i].Alpha(), colours[i]
+		a, c := masks[i].Alpha(), color.NRGBAModel.Convert(colours[i]).(color.NRGBA)
 		b := masks[i].Bounds().Intersect(on.Rect)
 		out := func(x, y int) bool { return a.AlphaAt(x, y).A == 0 }
 		for y := b.Min.Y; y < b.Max.Y; y++ {
@@ -110,21 +110,4 @@ func Frame(on *image.NRGBA, r image.Rectangle, c color.NRGBA) {
 			}
 		}
 	}
-}
-
-// Hues returns n colours that are easy to tell apart, neighbours in the list
-// above all: hues that a golden angle separates, light and dark by turns.
-func Hues(n int) []color.NRGBA {
-	all := make([]color.NRGBA, n)
-	for i := range all {
-		_, hue := math.Modf(float64(i) * math.Phi)
-		value := [3]float64{1, 0.75, 0.9}[i%3]
-		channel := func(shift float64) uint8 {
-			// A trapezoid over the hue, its top a third wide.
-			d := math.Abs(math.Mod(hue+shift+1, 1)*6 - 3)
-			return uint8(255 * value * (0.1 + 0.9*min(max(d-1, 0), 1)))
-		}
-		all[i] = color.NRGBA{channel(0), channel(-1. / 3), channel(1. / 3), 255}
-	}
-	return all
 }

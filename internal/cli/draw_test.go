@@ -25,7 +25,7 @@ func TestMasks(t *testing.T) {
 	on := Canvas(image.NewGray(image.Rectangle{Max: size}.Add(image.Pt(-7, 3))))
 	require.Equal(t, image.Rectangle{Max: size}, on.Rect)
 	red, blue := color.NRGBA{200, 0, 0, 255}, color.NRGBA{0, 0, 200, 255}
-	Masks(on, []sam.Mask{square(size, image.Rect(10, 10, 20, 20)), square(size, image.Rect(5, 5, 40, 30))}, []color.NRGBA{red, blue})
+	Masks(on, []sam.Mask{square(size, image.Rect(10, 10, 20, 20)), square(size, image.Rect(5, 5, 40, 30))}, color.Palette{red, blue})
 	require.Equal(t, color.NRGBA{0, 0, 0, 255}, on.NRGBAAt(1, 1))
 	require.Equal(t, blue, on.NRGBAAt(5, 7), "an edge")
 	require.Equal(t, color.NRGBA{0, 0, 100, 255}, on.NRGBAAt(30, 20))
@@ -51,13 +51,4 @@ func TestDrawOutside(t *testing.T) {
 	Dots(on, []image.Point{{-9, -9}, {100, 2}, {2, 2}}, c)
 	Frame(on, image.Rect(-3, -3, 90, 90), c)
 	require.Equal(t, c, on.NRGBAAt(2, 2))
-}
-
-func TestHues(t *testing.T) {
-	seen := map[color.NRGBA]bool{}
-	for _, c := range Hues(100) {
-		require.False(t, seen[c])
-		require.Greater(t, max(c.R, c.G, c.B), uint8(150))
-		seen[c] = true
-	}
 }
