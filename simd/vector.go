@@ -24,6 +24,8 @@ type vectors struct {
 	scale     func(dst, a []float32, w float32)
 	addGrid   func(x, row, col []float32, w float32)
 	transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int)
+
+	winograd [2]transforms // for tiles of 2 and 4
 }
 
 // LayerNorm stores (x - mean)/sqrt(variance + eps)·weight + bias, row by row,

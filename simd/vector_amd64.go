@@ -18,6 +18,7 @@ var vectorsAVX2 = vectors{
 	scale:     scaleAVX2,
 	addGrid:   addGridAVX2,
 	transpose: transposeOfAVX2,
+	winograd:  [2]transforms{{winogradInput2AVX2, winogradOutput2AVX2}, {winogradInput4AVX2, winogradOutput4AVX2}},
 }
 
 var vectorsAVX512 = vectors{
@@ -36,6 +37,7 @@ var vectorsAVX512 = vectors{
 	scale:     scaleAVX512,
 	addGrid:   addGridAVX2,
 	transpose: transposeOfAVX2,
+	winograd:  [2]transforms{{winogradInput2AVX512, winogradOutput2AVX512}, {winogradInput4AVX512, winogradOutput4AVX512}},
 }
 
 // transposeOfAVX2 is transposeAVX2 of any size: what fills no block of 8×8 is

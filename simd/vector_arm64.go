@@ -26,6 +26,7 @@ var vectorsNEON = vectors{
 	scale:     scaleGo,
 	addGrid:   addGridGo,
 	transpose: transposeGo,
+	winograd:  winogradOfNEON,
 }
 
 // whole splits x into whole vectors and the rest.
@@ -158,6 +159,36 @@ func dotOfNEON(a, b []float32) float32 {
 		sum += float32(e * b[len(v)+i])
 	}
 	return sum
+}
+
+// winogradOfNEON leaves to plain Go what fills no vector: it rounds alike.
+var winogradOfNEON = [2]transforms{
+	{inputOfNEON(winogradInput2NEON, winogradInput2Go), outputOfNEON(winogradOutput2NEON, winogradOutput2Go)},
+	{inputOfNEON(winogradInput4NEON, winogradInput4Go), outputOfNEON(winogradOutput4NEON, winogradOutput4Go)},
+}
+
+func inputOfNEON(vector, plain func(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int)) func(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int) {
+	return func(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int) {
+		v := n &^ 3
+		if v > 0 {
+			vector(dst, ldd, stepd, src, lds, steps, v, count)
+		}
+		if v < n {
+			plain(at(dst, v), ldd, stepd, at(src, v), lds, steps, n-v, count)
+		}
+	}
+}
+
+func outputOfNEON(vector, plain func(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int, floor float32)) func(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int, floor float32) {
+	return func(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int, floor float32) {
+		v := n &^ 3
+		if v > 0 {
+			vector(dst, ldd, stepd, src, lds, steps, v, count, floor)
+		}
+		if v < n {
+			plain(at(dst, v), ldd, stepd, at(src, v), lds, steps, n-v, count, floor)
+		}
+	}
 }
 
 // gemmNEON is tileNEON for any number of columns: those of a part of a vector

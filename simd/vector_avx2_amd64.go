@@ -70,6 +70,26 @@ func fromBF16AVX2(dst []float32, src []byte)
 //go:noescape
 func scaleAVX2(dst []float32, a []float32, w float32)
 
+// winogradInput2AVX2 stores Bᵀ·d of count items d, 4 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradInput2AVX2(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int)
+
+// winogradInput4AVX2 stores Bᵀ·d of count items d, 6 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradInput4AVX2(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int)
+
+// winogradOutput2AVX2 stores max(Aᵀ·x, floor) of count items x, 4 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradOutput2AVX2(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int, floor float32)
+
+// winogradOutput4AVX2 stores max(Aᵀ·x, floor) of count items x, 6 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradOutput4AVX2(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int, floor float32)
+
 // addGridAVX2 adds w·(row[i] + col[j]) to x[i·len(col)+j]. row and col are not empty.
 //
 //go:noescape

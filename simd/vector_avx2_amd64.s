@@ -1478,6 +1478,380 @@ eachEnd:
 	VZEROUPPER
 	RET
 
+// func winogradInput2AVX2(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int)
+// Requires: AVX
+TEXT ·winogradInput2AVX2(SB), NOSPLIT, $0-64
+	// Plain Go: winogradInput2Go in winograd_generic.go.
+	MOVQ dst+0(FP), AX
+	MOVQ src+24(FP), CX
+	MOVQ count+56(FP), DX
+	MOVQ ldd+8(FP), BX
+	SHLQ $0x02, BX
+	MOVQ stepd+16(FP), SI
+	SHLQ $0x02, SI
+	MOVQ lds+32(FP), DI
+	SHLQ $0x02, DI
+	MOVQ steps+40(FP), R8
+	SHLQ $0x02, R8
+
+item:
+	MOVQ AX, R9
+	LEAQ (AX)(BX*2), R10
+	ADDQ BX, R10
+	MOVQ CX, R11
+	LEAQ (CX)(DI*2), R12
+	ADDQ DI, R12
+	MOVQ n+48(FP), R13
+	SUBQ $0x08, R13
+	JLT  tail
+
+loop:
+	VMOVUPS (R11), Y0
+	VMOVUPS (R11)(DI*1), Y1
+	VMOVUPS (R11)(DI*2), Y2
+	VMOVUPS (R12), Y3
+	VSUBPS  Y2, Y0, Y0
+	VMOVUPS Y0, (R9)
+	VADDPS  Y2, Y1, Y0
+	VMOVUPS Y0, (R9)(BX*1)
+	VSUBPS  Y1, Y2, Y2
+	VMOVUPS Y2, (R9)(BX*2)
+	VSUBPS  Y3, Y1, Y1
+	VMOVUPS Y1, (R10)
+	ADDQ    $0x20, R9
+	ADDQ    $0x20, R10
+	ADDQ    $0x20, R11
+	ADDQ    $0x20, R12
+	SUBQ    $0x08, R13
+	JGE     loop
+
+tail:
+	ADDQ       $0x08, R13
+	JZ         next
+	LEAQ       lanes<>+0(SB), R14
+	NEGQ       R13
+	VMOVUPS    32(R14)(R13*4), Y0
+	NEGQ       R13
+	VMASKMOVPS (R11), Y0, Y1
+	VMASKMOVPS (R11)(DI*1), Y0, Y2
+	VMASKMOVPS (R11)(DI*2), Y0, Y3
+	VMASKMOVPS (R12), Y0, Y4
+	VSUBPS     Y3, Y1, Y1
+	VMASKMOVPS Y1, Y0, (R9)
+	VADDPS     Y3, Y2, Y1
+	VMASKMOVPS Y1, Y0, (R9)(BX*1)
+	VSUBPS     Y2, Y3, Y3
+	VMASKMOVPS Y3, Y0, (R9)(BX*2)
+	VSUBPS     Y4, Y2, Y2
+	VMASKMOVPS Y2, Y0, (R10)
+
+next:
+	ADDQ SI, AX
+	ADDQ R8, CX
+	DECQ DX
+	JNZ  item
+	VZEROUPPER
+	RET
+
+// func winogradInput4AVX2(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int)
+// Requires: AVX, FMA3
+TEXT ·winogradInput4AVX2(SB), NOSPLIT, $0-64
+	// Plain Go: winogradInput4Go in winograd_generic.go.
+	MOVQ dst+0(FP), AX
+	MOVQ src+24(FP), CX
+	MOVQ count+56(FP), DX
+	MOVQ ldd+8(FP), BX
+	SHLQ $0x02, BX
+	MOVQ stepd+16(FP), SI
+	SHLQ $0x02, SI
+	MOVQ lds+32(FP), DI
+	SHLQ $0x02, DI
+	MOVQ steps+40(FP), R8
+	SHLQ $0x02, R8
+
+item:
+	MOVQ AX, R9
+	LEAQ (AX)(BX*2), R10
+	ADDQ BX, R10
+	MOVQ CX, R11
+	LEAQ (CX)(DI*2), R12
+	ADDQ DI, R12
+	MOVQ n+48(FP), R13
+	SUBQ $0x08, R13
+	JLT  tail
+
+loop:
+	VMOVUPS      (R11), Y0
+	VMOVUPS      (R11)(DI*1), Y1
+	VMOVUPS      (R11)(DI*2), Y2
+	VMOVUPS      (R12), Y3
+	VMOVUPS      (R12)(DI*1), Y4
+	VMOVUPS      (R12)(DI*2), Y5
+	VSUBPS       Y2, Y4, Y6
+	VSUBPS       Y1, Y3, Y7
+	VSUBPS       Y2, Y0, Y0
+	VSUBPS       Y3, Y5, Y5
+	VFNMADD132PS times4<>+0(SB), Y4, Y2
+	VFNMADD132PS times4<>+0(SB), Y3, Y1
+	VFMADD132PS  times4<>+0(SB), Y6, Y0
+	VMOVUPS      Y0, (R9)
+	VADDPS       Y1, Y2, Y3
+	VMOVUPS      Y3, (R9)(BX*1)
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      Y2, (R9)(BX*2)
+	VADDPS       Y7, Y7, Y4
+	VADDPS       Y4, Y6, Y1
+	VMOVUPS      Y1, (R10)
+	VSUBPS       Y4, Y6, Y6
+	VMOVUPS      Y6, (R10)(BX*1)
+	VFNMADD132PS times4<>+0(SB), Y5, Y7
+	VMOVUPS      Y7, (R10)(BX*2)
+	ADDQ         $0x20, R9
+	ADDQ         $0x20, R10
+	ADDQ         $0x20, R11
+	ADDQ         $0x20, R12
+	SUBQ         $0x08, R13
+	JGE          loop
+
+tail:
+	ADDQ         $0x08, R13
+	JZ           next
+	LEAQ         lanes<>+0(SB), R14
+	NEGQ         R13
+	VMOVUPS      32(R14)(R13*4), Y0
+	NEGQ         R13
+	VMASKMOVPS   (R11), Y0, Y1
+	VMASKMOVPS   (R11)(DI*1), Y0, Y2
+	VMASKMOVPS   (R11)(DI*2), Y0, Y3
+	VMASKMOVPS   (R12), Y0, Y4
+	VMASKMOVPS   (R12)(DI*1), Y0, Y5
+	VMASKMOVPS   (R12)(DI*2), Y0, Y6
+	VSUBPS       Y3, Y5, Y7
+	VSUBPS       Y2, Y4, Y8
+	VSUBPS       Y3, Y1, Y1
+	VSUBPS       Y4, Y6, Y6
+	VFNMADD132PS times4<>+0(SB), Y5, Y3
+	VFNMADD132PS times4<>+0(SB), Y4, Y2
+	VFMADD132PS  times4<>+0(SB), Y7, Y1
+	VMASKMOVPS   Y1, Y0, (R9)
+	VADDPS       Y2, Y3, Y4
+	VMASKMOVPS   Y4, Y0, (R9)(BX*1)
+	VSUBPS       Y2, Y3, Y3
+	VMASKMOVPS   Y3, Y0, (R9)(BX*2)
+	VADDPS       Y8, Y8, Y5
+	VADDPS       Y5, Y7, Y2
+	VMASKMOVPS   Y2, Y0, (R10)
+	VSUBPS       Y5, Y7, Y7
+	VMASKMOVPS   Y7, Y0, (R10)(BX*1)
+	VFNMADD132PS times4<>+0(SB), Y6, Y8
+	VMASKMOVPS   Y8, Y0, (R10)(BX*2)
+
+next:
+	ADDQ SI, AX
+	ADDQ R8, CX
+	DECQ DX
+	JNZ  item
+	VZEROUPPER
+	RET
+
+DATA times4<>+0(SB)/4, $(4.0)
+DATA times4<>+4(SB)/4, $(4.0)
+DATA times4<>+8(SB)/4, $(4.0)
+DATA times4<>+12(SB)/4, $(4.0)
+DATA times4<>+16(SB)/4, $(4.0)
+DATA times4<>+20(SB)/4, $(4.0)
+DATA times4<>+24(SB)/4, $(4.0)
+DATA times4<>+28(SB)/4, $(4.0)
+GLOBL times4<>(SB), RODATA|NOPTR, $32
+
+// func winogradOutput2AVX2(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int, floor float32)
+// Requires: AVX
+TEXT ·winogradOutput2AVX2(SB), NOSPLIT, $0-68
+	// Plain Go: winogradOutput2Go in winograd_generic.go.
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+24(FP), CX
+	MOVQ         count+56(FP), DX
+	MOVQ         ldd+8(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         stepd+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         lds+32(FP), DI
+	SHLQ         $0x02, DI
+	MOVQ         steps+40(FP), R8
+	SHLQ         $0x02, R8
+	VBROADCASTSS floor+64(FP), Y0
+
+item:
+	MOVQ AX, R9
+	LEAQ (AX)(BX*2), R10
+	ADDQ BX, R10
+	MOVQ CX, R11
+	LEAQ (CX)(DI*2), R12
+	ADDQ DI, R12
+	MOVQ n+48(FP), R13
+	SUBQ $0x08, R13
+	JLT  tail
+
+loop:
+	VMOVUPS (R11), Y1
+	VMOVUPS (R11)(DI*1), Y2
+	VMOVUPS (R11)(DI*2), Y3
+	VMOVUPS (R12), Y4
+	VADDPS  Y2, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (R9)
+	VSUBPS  Y3, Y2, Y2
+	VSUBPS  Y4, Y2, Y2
+	VMAXPS  Y2, Y0, Y2
+	VMOVUPS Y2, (R9)(BX*1)
+	ADDQ    $0x20, R9
+	ADDQ    $0x20, R10
+	ADDQ    $0x20, R11
+	ADDQ    $0x20, R12
+	SUBQ    $0x08, R13
+	JGE     loop
+
+tail:
+	ADDQ       $0x08, R13
+	JZ         next
+	LEAQ       lanes<>+0(SB), R10
+	NEGQ       R13
+	VMOVUPS    32(R10)(R13*4), Y1
+	NEGQ       R13
+	VMASKMOVPS (R11), Y1, Y2
+	VMASKMOVPS (R11)(DI*1), Y1, Y3
+	VMASKMOVPS (R11)(DI*2), Y1, Y4
+	VMASKMOVPS (R12), Y1, Y5
+	VADDPS     Y3, Y2, Y2
+	VADDPS     Y4, Y2, Y2
+	VMAXPS     Y2, Y0, Y2
+	VMASKMOVPS Y2, Y1, (R9)
+	VSUBPS     Y4, Y3, Y3
+	VSUBPS     Y5, Y3, Y3
+	VMAXPS     Y3, Y0, Y3
+	VMASKMOVPS Y3, Y1, (R9)(BX*1)
+
+next:
+	ADDQ SI, AX
+	ADDQ R8, CX
+	DECQ DX
+	JNZ  item
+	VZEROUPPER
+	RET
+
+// func winogradOutput4AVX2(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int, floor float32)
+// Requires: AVX, FMA3
+TEXT ·winogradOutput4AVX2(SB), NOSPLIT, $0-68
+	// Plain Go: winogradOutput4Go in winograd_generic.go.
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+24(FP), CX
+	MOVQ         count+56(FP), DX
+	MOVQ         ldd+8(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         stepd+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         lds+32(FP), DI
+	SHLQ         $0x02, DI
+	MOVQ         steps+40(FP), R8
+	SHLQ         $0x02, R8
+	VBROADCASTSS floor+64(FP), Y0
+
+item:
+	MOVQ AX, R9
+	LEAQ (AX)(BX*2), R10
+	ADDQ BX, R10
+	MOVQ CX, R11
+	LEAQ (CX)(DI*2), R12
+	ADDQ DI, R12
+	MOVQ n+48(FP), R13
+	SUBQ $0x08, R13
+	JLT  tail
+
+loop:
+	VMOVUPS     (R11), Y1
+	VMOVUPS     (R11)(DI*1), Y2
+	VMOVUPS     (R11)(DI*2), Y3
+	VMOVUPS     (R12), Y4
+	VMOVUPS     (R12)(DI*1), Y5
+	VMOVUPS     (R12)(DI*2), Y6
+	VADDPS      Y3, Y2, Y7
+	VSUBPS      Y3, Y2, Y2
+	VADDPS      Y5, Y4, Y3
+	VSUBPS      Y5, Y4, Y4
+	VADDPS      Y7, Y1, Y1
+	VADDPS      Y3, Y1, Y1
+	VMAXPS      Y1, Y0, Y1
+	VMOVUPS     Y1, (R9)
+	VADDPS      Y4, Y4, Y5
+	VADDPS      Y5, Y2, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMOVUPS     Y5, (R9)(BX*1)
+	VFMADD132PS times4<>+0(SB), Y7, Y3
+	VMAXPS      Y3, Y0, Y3
+	VMOVUPS     Y3, (R9)(BX*2)
+	VFMADD132PS times8<>+0(SB), Y2, Y4
+	VADDPS      Y6, Y4, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMOVUPS     Y4, (R10)
+	ADDQ        $0x20, R9
+	ADDQ        $0x20, R10
+	ADDQ        $0x20, R11
+	ADDQ        $0x20, R12
+	SUBQ        $0x08, R13
+	JGE         loop
+
+tail:
+	ADDQ        $0x08, R13
+	JZ          next
+	LEAQ        lanes<>+0(SB), R14
+	NEGQ        R13
+	VMOVUPS     32(R14)(R13*4), Y1
+	NEGQ        R13
+	VMASKMOVPS  (R11), Y1, Y2
+	VMASKMOVPS  (R11)(DI*1), Y1, Y3
+	VMASKMOVPS  (R11)(DI*2), Y1, Y4
+	VMASKMOVPS  (R12), Y1, Y5
+	VMASKMOVPS  (R12)(DI*1), Y1, Y6
+	VMASKMOVPS  (R12)(DI*2), Y1, Y7
+	VADDPS      Y4, Y3, Y8
+	VSUBPS      Y4, Y3, Y3
+	VADDPS      Y6, Y5, Y4
+	VSUBPS      Y6, Y5, Y5
+	VADDPS      Y8, Y2, Y2
+	VADDPS      Y4, Y2, Y2
+	VMAXPS      Y2, Y0, Y2
+	VMASKMOVPS  Y2, Y1, (R9)
+	VADDPS      Y5, Y5, Y6
+	VADDPS      Y6, Y3, Y6
+	VMAXPS      Y6, Y0, Y6
+	VMASKMOVPS  Y6, Y1, (R9)(BX*1)
+	VFMADD132PS times4<>+0(SB), Y8, Y4
+	VMAXPS      Y4, Y0, Y4
+	VMASKMOVPS  Y4, Y1, (R9)(BX*2)
+	VFMADD132PS times8<>+0(SB), Y3, Y5
+	VADDPS      Y7, Y5, Y5
+	VMAXPS      Y5, Y0, Y5
+	VMASKMOVPS  Y5, Y1, (R10)
+
+next:
+	ADDQ SI, AX
+	ADDQ R8, CX
+	DECQ DX
+	JNZ  item
+	VZEROUPPER
+	RET
+
+DATA times8<>+0(SB)/4, $(8.0)
+DATA times8<>+4(SB)/4, $(8.0)
+DATA times8<>+8(SB)/4, $(8.0)
+DATA times8<>+12(SB)/4, $(8.0)
+DATA times8<>+16(SB)/4, $(8.0)
+DATA times8<>+20(SB)/4, $(8.0)
+DATA times8<>+24(SB)/4, $(8.0)
+DATA times8<>+28(SB)/4, $(8.0)
+GLOBL times8<>(SB), RODATA|NOPTR, $32
+
 // func addGridAVX2(x []float32, row []float32, col []float32, w float32)
 // Requires: AVX, FMA3
 TEXT ·addGridAVX2(SB), NOSPLIT, $0-76

@@ -69,3 +69,23 @@ func fromBF16AVX512(dst []float32, src []byte)
 //
 //go:noescape
 func scaleAVX512(dst []float32, a []float32, w float32)
+
+// winogradInput2AVX512 stores Bᵀ·d of count items d, 4 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradInput2AVX512(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int)
+
+// winogradInput4AVX512 stores Bᵀ·d of count items d, 6 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradInput4AVX512(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int)
+
+// winogradOutput2AVX512 stores max(Aᵀ·x, floor) of count items x, 4 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradOutput2AVX512(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int, floor float32)
+
+// winogradOutput4AVX512 stores max(Aᵀ·x, floor) of count items x, 6 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradOutput4AVX512(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int, floor float32)

@@ -1191,3 +1191,362 @@ eachTail:
 eachEnd:
 	VZEROUPPER
 	RET
+
+// func winogradInput2AVX512(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·winogradInput2AVX512(SB), NOSPLIT, $0-64
+	// Plain Go: winogradInput2Go in winograd_generic.go.
+	MOVQ dst+0(FP), AX
+	MOVQ src+24(FP), CX
+	MOVQ count+56(FP), DX
+	MOVQ ldd+8(FP), BX
+	SHLQ $0x02, BX
+	MOVQ stepd+16(FP), SI
+	SHLQ $0x02, SI
+	MOVQ lds+32(FP), DI
+	SHLQ $0x02, DI
+	MOVQ steps+40(FP), R8
+	SHLQ $0x02, R8
+
+item:
+	MOVQ AX, R9
+	LEAQ (AX)(BX*2), R10
+	ADDQ BX, R10
+	MOVQ CX, R11
+	LEAQ (CX)(DI*2), R12
+	ADDQ DI, R12
+	MOVQ n+48(FP), R13
+	SUBQ $0x10, R13
+	JLT  tail
+
+loop:
+	VMOVUPS (R11), Z0
+	VMOVUPS (R11)(DI*1), Z1
+	VMOVUPS (R11)(DI*2), Z2
+	VMOVUPS (R12), Z3
+	VSUBPS  Z2, Z0, Z0
+	VMOVUPS Z0, (R9)
+	VADDPS  Z2, Z1, Z0
+	VMOVUPS Z0, (R9)(BX*1)
+	VSUBPS  Z1, Z2, Z2
+	VMOVUPS Z2, (R9)(BX*2)
+	VSUBPS  Z3, Z1, Z1
+	VMOVUPS Z1, (R10)
+	ADDQ    $0x40, R9
+	ADDQ    $0x40, R10
+	ADDQ    $0x40, R11
+	ADDQ    $0x40, R12
+	SUBQ    $0x10, R13
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, R13
+	JZ        next
+	MOVL      $0xffffffff, R14
+	BZHIL     R13, R14, R14
+	KMOVW     R14, K1
+	VMOVUPS.Z (R11), K1, Z0
+	VMOVUPS.Z (R11)(DI*1), K1, Z1
+	VMOVUPS.Z (R11)(DI*2), K1, Z2
+	VMOVUPS.Z (R12), K1, Z3
+	VSUBPS    Z2, Z0, Z0
+	VMOVUPS   Z0, K1, (R9)
+	VADDPS    Z2, Z1, Z0
+	VMOVUPS   Z0, K1, (R9)(BX*1)
+	VSUBPS    Z1, Z2, Z2
+	VMOVUPS   Z2, K1, (R9)(BX*2)
+	VSUBPS    Z3, Z1, Z1
+	VMOVUPS   Z1, K1, (R10)
+
+next:
+	ADDQ SI, AX
+	ADDQ R8, CX
+	DECQ DX
+	JNZ  item
+	VZEROUPPER
+	RET
+
+// func winogradInput4AVX512(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·winogradInput4AVX512(SB), NOSPLIT, $0-64
+	// Plain Go: winogradInput4Go in winograd_generic.go.
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+24(FP), CX
+	MOVQ         count+56(FP), DX
+	MOVQ         ldd+8(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         stepd+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         lds+32(FP), DI
+	SHLQ         $0x02, DI
+	MOVQ         steps+40(FP), R8
+	SHLQ         $0x02, R8
+	VBROADCASTSS times4<>+0(SB), Z0
+
+item:
+	MOVQ AX, R9
+	LEAQ (AX)(BX*2), R10
+	ADDQ BX, R10
+	MOVQ CX, R11
+	LEAQ (CX)(DI*2), R12
+	ADDQ DI, R12
+	MOVQ n+48(FP), R13
+	SUBQ $0x10, R13
+	JLT  tail
+
+loop:
+	VMOVUPS      (R11), Z1
+	VMOVUPS      (R11)(DI*1), Z2
+	VMOVUPS      (R11)(DI*2), Z3
+	VMOVUPS      (R12), Z4
+	VMOVUPS      (R12)(DI*1), Z5
+	VMOVUPS      (R12)(DI*2), Z6
+	VSUBPS       Z3, Z5, Z7
+	VSUBPS       Z2, Z4, Z8
+	VSUBPS       Z3, Z1, Z1
+	VSUBPS       Z4, Z6, Z6
+	VFNMADD132PS Z0, Z5, Z3
+	VFNMADD132PS Z0, Z4, Z2
+	VFMADD132PS  Z0, Z7, Z1
+	VMOVUPS      Z1, (R9)
+	VADDPS       Z2, Z3, Z4
+	VMOVUPS      Z4, (R9)(BX*1)
+	VSUBPS       Z2, Z3, Z3
+	VMOVUPS      Z3, (R9)(BX*2)
+	VADDPS       Z8, Z8, Z5
+	VADDPS       Z5, Z7, Z2
+	VMOVUPS      Z2, (R10)
+	VSUBPS       Z5, Z7, Z7
+	VMOVUPS      Z7, (R10)(BX*1)
+	VFNMADD132PS Z0, Z6, Z8
+	VMOVUPS      Z8, (R10)(BX*2)
+	ADDQ         $0x40, R9
+	ADDQ         $0x40, R10
+	ADDQ         $0x40, R11
+	ADDQ         $0x40, R12
+	SUBQ         $0x10, R13
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, R13
+	JZ           next
+	MOVL         $0xffffffff, R14
+	BZHIL        R13, R14, R14
+	KMOVW        R14, K1
+	VMOVUPS.Z    (R11), K1, Z1
+	VMOVUPS.Z    (R11)(DI*1), K1, Z2
+	VMOVUPS.Z    (R11)(DI*2), K1, Z3
+	VMOVUPS.Z    (R12), K1, Z4
+	VMOVUPS.Z    (R12)(DI*1), K1, Z5
+	VMOVUPS.Z    (R12)(DI*2), K1, Z6
+	VSUBPS       Z3, Z5, Z7
+	VSUBPS       Z2, Z4, Z8
+	VSUBPS       Z3, Z1, Z1
+	VSUBPS       Z4, Z6, Z6
+	VFNMADD132PS Z0, Z5, Z3
+	VFNMADD132PS Z0, Z4, Z2
+	VFMADD132PS  Z0, Z7, Z1
+	VMOVUPS      Z1, K1, (R9)
+	VADDPS       Z2, Z3, Z4
+	VMOVUPS      Z4, K1, (R9)(BX*1)
+	VSUBPS       Z2, Z3, Z3
+	VMOVUPS      Z3, K1, (R9)(BX*2)
+	VADDPS       Z8, Z8, Z5
+	VADDPS       Z5, Z7, Z2
+	VMOVUPS      Z2, K1, (R10)
+	VSUBPS       Z5, Z7, Z7
+	VMOVUPS      Z7, K1, (R10)(BX*1)
+	VFNMADD132PS Z0, Z6, Z8
+	VMOVUPS      Z8, K1, (R10)(BX*2)
+
+next:
+	ADDQ SI, AX
+	ADDQ R8, CX
+	DECQ DX
+	JNZ  item
+	VZEROUPPER
+	RET
+
+DATA times4<>+0(SB)/4, $(4.0)
+GLOBL times4<>(SB), RODATA|NOPTR, $4
+
+// func winogradOutput2AVX512(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int, floor float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·winogradOutput2AVX512(SB), NOSPLIT, $0-68
+	// Plain Go: winogradOutput2Go in winograd_generic.go.
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+24(FP), CX
+	MOVQ         count+56(FP), DX
+	MOVQ         ldd+8(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         stepd+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         lds+32(FP), DI
+	SHLQ         $0x02, DI
+	MOVQ         steps+40(FP), R8
+	SHLQ         $0x02, R8
+	VBROADCASTSS floor+64(FP), Z0
+
+item:
+	MOVQ AX, R9
+	LEAQ (AX)(BX*2), R10
+	ADDQ BX, R10
+	MOVQ CX, R11
+	LEAQ (CX)(DI*2), R12
+	ADDQ DI, R12
+	MOVQ n+48(FP), R13
+	SUBQ $0x10, R13
+	JLT  tail
+
+loop:
+	VMOVUPS (R11), Z1
+	VMOVUPS (R11)(DI*1), Z2
+	VMOVUPS (R11)(DI*2), Z3
+	VMOVUPS (R12), Z4
+	VADDPS  Z2, Z1, Z1
+	VADDPS  Z3, Z1, Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (R9)
+	VSUBPS  Z3, Z2, Z2
+	VSUBPS  Z4, Z2, Z2
+	VMAXPS  Z2, Z0, Z2
+	VMOVUPS Z2, (R9)(BX*1)
+	ADDQ    $0x40, R9
+	ADDQ    $0x40, R10
+	ADDQ    $0x40, R11
+	ADDQ    $0x40, R12
+	SUBQ    $0x10, R13
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, R13
+	JZ        next
+	MOVL      $0xffffffff, R10
+	BZHIL     R13, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (R11), K1, Z1
+	VMOVUPS.Z (R11)(DI*1), K1, Z2
+	VMOVUPS.Z (R11)(DI*2), K1, Z3
+	VMOVUPS.Z (R12), K1, Z4
+	VADDPS    Z2, Z1, Z1
+	VADDPS    Z3, Z1, Z1
+	VMAXPS    Z1, Z0, Z1
+	VMOVUPS   Z1, K1, (R9)
+	VSUBPS    Z3, Z2, Z2
+	VSUBPS    Z4, Z2, Z2
+	VMAXPS    Z2, Z0, Z2
+	VMOVUPS   Z2, K1, (R9)(BX*1)
+
+next:
+	ADDQ SI, AX
+	ADDQ R8, CX
+	DECQ DX
+	JNZ  item
+	VZEROUPPER
+	RET
+
+// func winogradOutput4AVX512(dst *float32, ldd int, stepd int, src *float32, lds int, steps int, n int, count int, floor float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·winogradOutput4AVX512(SB), NOSPLIT, $0-68
+	// Plain Go: winogradOutput4Go in winograd_generic.go.
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+24(FP), CX
+	MOVQ         count+56(FP), DX
+	MOVQ         ldd+8(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         stepd+16(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         lds+32(FP), DI
+	SHLQ         $0x02, DI
+	MOVQ         steps+40(FP), R8
+	SHLQ         $0x02, R8
+	VBROADCASTSS floor+64(FP), Z0
+	VBROADCASTSS times4<>+0(SB), Z1
+	VBROADCASTSS times8<>+0(SB), Z2
+
+item:
+	MOVQ AX, R9
+	LEAQ (AX)(BX*2), R10
+	ADDQ BX, R10
+	MOVQ CX, R11
+	LEAQ (CX)(DI*2), R12
+	ADDQ DI, R12
+	MOVQ n+48(FP), R13
+	SUBQ $0x10, R13
+	JLT  tail
+
+loop:
+	VMOVUPS     (R11), Z3
+	VMOVUPS     (R11)(DI*1), Z4
+	VMOVUPS     (R11)(DI*2), Z5
+	VMOVUPS     (R12), Z6
+	VMOVUPS     (R12)(DI*1), Z7
+	VMOVUPS     (R12)(DI*2), Z8
+	VADDPS      Z5, Z4, Z9
+	VSUBPS      Z5, Z4, Z4
+	VADDPS      Z7, Z6, Z5
+	VSUBPS      Z7, Z6, Z6
+	VADDPS      Z9, Z3, Z3
+	VADDPS      Z5, Z3, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMOVUPS     Z3, (R9)
+	VADDPS      Z6, Z6, Z7
+	VADDPS      Z7, Z4, Z7
+	VMAXPS      Z7, Z0, Z7
+	VMOVUPS     Z7, (R9)(BX*1)
+	VFMADD132PS Z1, Z9, Z5
+	VMAXPS      Z5, Z0, Z5
+	VMOVUPS     Z5, (R9)(BX*2)
+	VFMADD132PS Z2, Z4, Z6
+	VADDPS      Z8, Z6, Z6
+	VMAXPS      Z6, Z0, Z6
+	VMOVUPS     Z6, (R10)
+	ADDQ        $0x40, R9
+	ADDQ        $0x40, R10
+	ADDQ        $0x40, R11
+	ADDQ        $0x40, R12
+	SUBQ        $0x10, R13
+	JGE         loop
+
+tail:
+	ADDQ        $0x10, R13
+	JZ          next
+	MOVL        $0xffffffff, R14
+	BZHIL       R13, R14, R14
+	KMOVW       R14, K1
+	VMOVUPS.Z   (R11), K1, Z3
+	VMOVUPS.Z   (R11)(DI*1), K1, Z4
+	VMOVUPS.Z   (R11)(DI*2), K1, Z5
+	VMOVUPS.Z   (R12), K1, Z6
+	VMOVUPS.Z   (R12)(DI*1), K1, Z7
+	VMOVUPS.Z   (R12)(DI*2), K1, Z8
+	VADDPS      Z5, Z4, Z9
+	VSUBPS      Z5, Z4, Z4
+	VADDPS      Z7, Z6, Z5
+	VSUBPS      Z7, Z6, Z6
+	VADDPS      Z9, Z3, Z3
+	VADDPS      Z5, Z3, Z3
+	VMAXPS      Z3, Z0, Z3
+	VMOVUPS     Z3, K1, (R9)
+	VADDPS      Z6, Z6, Z7
+	VADDPS      Z7, Z4, Z7
+	VMAXPS      Z7, Z0, Z7
+	VMOVUPS     Z7, K1, (R9)(BX*1)
+	VFMADD132PS Z1, Z9, Z5
+	VMAXPS      Z5, Z0, Z5
+	VMOVUPS     Z5, K1, (R9)(BX*2)
+	VFMADD132PS Z2, Z4, Z6
+	VADDPS      Z8, Z6, Z6
+	VMAXPS      Z6, Z0, Z6
+	VMOVUPS     Z6, K1, (R10)
+
+next:
+	ADDQ SI, AX
+	ADDQ R8, CX
+	DECQ DX
+	JNZ  item
+	VZEROUPPER
+	RET
+
+DATA times8<>+0(SB)/4, $(8.0)
+GLOBL times8<>(SB), RODATA|NOPTR, $4

@@ -19,6 +19,7 @@ var goVectors = vectors{
 	scale:     scaleGo,
 	addGrid:   addGridGo,
 	transpose: transposeGo,
+	winograd:  winogradGo,
 }
 
 // layerNormGo computes mean and variance in two passes, in float64.

@@ -78,3 +78,23 @@ func fromF16NEON(dst *float32, src *byte, n int)
 //
 //go:noescape
 func fromBF16NEON(dst *float32, src *byte, n int)
+
+// winogradInput2NEON stores Bᵀ·d of count items d, 4 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradInput2NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int)
+
+// winogradInput4NEON stores Bᵀ·d of count items d, 6 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradInput4NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int)
+
+// winogradOutput2NEON stores max(Aᵀ·x, floor) of count items x, 4 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradOutput2NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int, floor float32)
+
+// winogradOutput4NEON stores max(Aᵀ·x, floor) of count items x, 6 vectors of n floats, in dst.
+//
+//go:noescape
+func winogradOutput4NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int, floor float32)

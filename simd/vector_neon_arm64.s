@@ -462,3 +462,234 @@ loop:
 	SUBS $8, R1, R1
 	BNE loop
 	RET
+
+// func winogradInput2NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int)
+TEXT ·winogradInput2NEON(SB), NOSPLIT, $0-64
+	MOVD dst+0(FP), R2
+	MOVD ldd+8(FP), R3
+	LSL $2, R3, R3
+	MOVD stepd+16(FP), R4
+	LSL $2, R4, R4
+	MOVD src+24(FP), R5
+	MOVD lds+32(FP), R6
+	LSL $2, R6, R6
+	MOVD steps+40(FP), R7
+	LSL $2, R7, R7
+	MOVD n+48(FP), R8
+	MOVD count+56(FP), R9
+	FMOVS $4.0, F30
+	VDUP V30.S[0], V30.S4
+	FMOVS $8.0, F31
+	VDUP V31.S[0], V31.S4
+item:
+	MOVD R5, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	ADD R6, R12, R13
+	MOVD R2, R19
+	ADD R3, R19, R20
+	ADD R3, R20, R21
+	ADD R3, R21, R22
+	MOVD R8, R1
+loop:
+	VLD1.P 16(R10), [V0.S4]
+	VLD1.P 16(R11), [V1.S4]
+	VLD1.P 16(R12), [V2.S4]
+	VLD1.P 16(R13), [V3.S4]
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	WORD $0x4e22d424 // fadd v4.4s, v1.4s, v2.4s
+	WORD $0x4ea1d442 // fsub v2.4s, v2.4s, v1.4s
+	WORD $0x4ea3d423 // fsub v3.4s, v1.4s, v3.4s
+	VST1.P [V0.S4], 16(R19)
+	VST1.P [V4.S4], 16(R20)
+	VST1.P [V2.S4], 16(R21)
+	VST1.P [V3.S4], 16(R22)
+	SUBS $4, R1, R1
+	BNE loop
+	ADD R4, R2, R2
+	ADD R7, R5, R5
+	SUBS $1, R9, R9
+	BNE item
+	RET
+
+// func winogradInput4NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int)
+TEXT ·winogradInput4NEON(SB), NOSPLIT, $0-64
+	MOVD dst+0(FP), R2
+	MOVD ldd+8(FP), R3
+	LSL $2, R3, R3
+	MOVD stepd+16(FP), R4
+	LSL $2, R4, R4
+	MOVD src+24(FP), R5
+	MOVD lds+32(FP), R6
+	LSL $2, R6, R6
+	MOVD steps+40(FP), R7
+	LSL $2, R7, R7
+	MOVD n+48(FP), R8
+	MOVD count+56(FP), R9
+	FMOVS $4.0, F30
+	VDUP V30.S[0], V30.S4
+	FMOVS $8.0, F31
+	VDUP V31.S[0], V31.S4
+item:
+	MOVD R5, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	ADD R6, R12, R13
+	ADD R6, R13, R14
+	ADD R6, R14, R15
+	MOVD R2, R19
+	ADD R3, R19, R20
+	ADD R3, R20, R21
+	ADD R3, R21, R22
+	ADD R3, R22, R23
+	ADD R3, R23, R24
+	MOVD R8, R1
+loop:
+	VLD1.P 16(R10), [V0.S4]
+	VLD1.P 16(R11), [V1.S4]
+	VLD1.P 16(R12), [V2.S4]
+	VLD1.P 16(R13), [V3.S4]
+	VLD1.P 16(R14), [V4.S4]
+	VLD1.P 16(R15), [V5.S4]
+	WORD $0x4ea2d486 // fsub v6.4s, v4.4s, v2.4s
+	WORD $0x4ea1d467 // fsub v7.4s, v3.4s, v1.4s
+	WORD $0x4ea2d400 // fsub v0.4s, v0.4s, v2.4s
+	VORR V6.B16, V6.B16, V16.B16
+	WORD $0x4e3ecc10 // fmla v16.4s, v0.4s, v30.4s
+	WORD $0x4ebecc44 // fmls v4.4s, v2.4s, v30.4s
+	WORD $0x4ea3d4a5 // fsub v5.4s, v5.4s, v3.4s
+	WORD $0x4ebecc23 // fmls v3.4s, v1.4s, v30.4s
+	WORD $0x4e23d491 // fadd v17.4s, v4.4s, v3.4s
+	WORD $0x4ea3d492 // fsub v18.4s, v4.4s, v3.4s
+	WORD $0x4e27d4e0 // fadd v0.4s, v7.4s, v7.4s
+	WORD $0x4e20d4c1 // fadd v1.4s, v6.4s, v0.4s
+	WORD $0x4ea0d4c2 // fsub v2.4s, v6.4s, v0.4s
+	WORD $0x4ebecce5 // fmls v5.4s, v7.4s, v30.4s
+	VST1.P [V16.S4], 16(R19)
+	VST1.P [V17.S4], 16(R20)
+	VST1.P [V18.S4], 16(R21)
+	VST1.P [V1.S4], 16(R22)
+	VST1.P [V2.S4], 16(R23)
+	VST1.P [V5.S4], 16(R24)
+	SUBS $4, R1, R1
+	BNE loop
+	ADD R4, R2, R2
+	ADD R7, R5, R5
+	SUBS $1, R9, R9
+	BNE item
+	RET
+
+// func winogradOutput2NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int, floor float32)
+TEXT ·winogradOutput2NEON(SB), NOSPLIT, $0-68
+	MOVD dst+0(FP), R2
+	MOVD ldd+8(FP), R3
+	LSL $2, R3, R3
+	MOVD stepd+16(FP), R4
+	LSL $2, R4, R4
+	MOVD src+24(FP), R5
+	MOVD lds+32(FP), R6
+	LSL $2, R6, R6
+	MOVD steps+40(FP), R7
+	LSL $2, R7, R7
+	MOVD n+48(FP), R8
+	MOVD count+56(FP), R9
+	FMOVS $4.0, F30
+	VDUP V30.S[0], V30.S4
+	FMOVS $8.0, F31
+	VDUP V31.S[0], V31.S4
+	FMOVS floor+64(FP), F29
+	VDUP V29.S[0], V29.S4
+item:
+	MOVD R5, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	ADD R6, R12, R13
+	MOVD R2, R19
+	ADD R3, R19, R20
+	MOVD R8, R1
+loop:
+	VLD1.P 16(R10), [V0.S4]
+	VLD1.P 16(R11), [V1.S4]
+	VLD1.P 16(R12), [V2.S4]
+	VLD1.P 16(R13), [V3.S4]
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	WORD $0x4e22d400 // fadd v0.4s, v0.4s, v2.4s
+	WORD $0x4ea2d421 // fsub v1.4s, v1.4s, v2.4s
+	WORD $0x4ea3d421 // fsub v1.4s, v1.4s, v3.4s
+	WORD $0x4e3df400 // fmax v0.4s, v0.4s, v29.4s
+	VST1.P [V0.S4], 16(R19)
+	WORD $0x4e3df421 // fmax v1.4s, v1.4s, v29.4s
+	VST1.P [V1.S4], 16(R20)
+	SUBS $4, R1, R1
+	BNE loop
+	ADD R4, R2, R2
+	ADD R7, R5, R5
+	SUBS $1, R9, R9
+	BNE item
+	RET
+
+// func winogradOutput4NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int, floor float32)
+TEXT ·winogradOutput4NEON(SB), NOSPLIT, $0-68
+	MOVD dst+0(FP), R2
+	MOVD ldd+8(FP), R3
+	LSL $2, R3, R3
+	MOVD stepd+16(FP), R4
+	LSL $2, R4, R4
+	MOVD src+24(FP), R5
+	MOVD lds+32(FP), R6
+	LSL $2, R6, R6
+	MOVD steps+40(FP), R7
+	LSL $2, R7, R7
+	MOVD n+48(FP), R8
+	MOVD count+56(FP), R9
+	FMOVS $4.0, F30
+	VDUP V30.S[0], V30.S4
+	FMOVS $8.0, F31
+	VDUP V31.S[0], V31.S4
+	FMOVS floor+64(FP), F29
+	VDUP V29.S[0], V29.S4
+item:
+	MOVD R5, R10
+	ADD R6, R10, R11
+	ADD R6, R11, R12
+	ADD R6, R12, R13
+	ADD R6, R13, R14
+	ADD R6, R14, R15
+	MOVD R2, R19
+	ADD R3, R19, R20
+	ADD R3, R20, R21
+	ADD R3, R21, R22
+	MOVD R8, R1
+loop:
+	VLD1.P 16(R10), [V0.S4]
+	VLD1.P 16(R11), [V1.S4]
+	VLD1.P 16(R12), [V2.S4]
+	VLD1.P 16(R13), [V3.S4]
+	VLD1.P 16(R14), [V4.S4]
+	VLD1.P 16(R15), [V5.S4]
+	WORD $0x4e22d426 // fadd v6.4s, v1.4s, v2.4s
+	WORD $0x4ea2d427 // fsub v7.4s, v1.4s, v2.4s
+	WORD $0x4e24d470 // fadd v16.4s, v3.4s, v4.4s
+	WORD $0x4ea4d471 // fsub v17.4s, v3.4s, v4.4s
+	WORD $0x4e26d400 // fadd v0.4s, v0.4s, v6.4s
+	WORD $0x4e30d400 // fadd v0.4s, v0.4s, v16.4s
+	WORD $0x4e31d621 // fadd v1.4s, v17.4s, v17.4s
+	WORD $0x4e21d4e1 // fadd v1.4s, v7.4s, v1.4s
+	WORD $0x4e3ece06 // fmla v6.4s, v16.4s, v30.4s
+	WORD $0x4e3fce27 // fmla v7.4s, v17.4s, v31.4s
+	WORD $0x4e25d4e7 // fadd v7.4s, v7.4s, v5.4s
+	WORD $0x4e3df400 // fmax v0.4s, v0.4s, v29.4s
+	VST1.P [V0.S4], 16(R19)
+	WORD $0x4e3df421 // fmax v1.4s, v1.4s, v29.4s
+	VST1.P [V1.S4], 16(R20)
+	WORD $0x4e3df4c6 // fmax v6.4s, v6.4s, v29.4s
+	VST1.P [V6.S4], 16(R21)
+	WORD $0x4e3df4e7 // fmax v7.4s, v7.4s, v29.4s
+	VST1.P [V7.S4], 16(R22)
+	SUBS $4, R1, R1
+	BNE loop
+	ADD R4, R2, R2
+	ADD R7, R5, R5
+	SUBS $1, R9, R9
+	BNE item
+	RET

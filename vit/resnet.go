@@ -204,13 +204,24 @@ func (t *resNet) stem(r *run, pictures []Pixels) maps {
 // stemPatches stores the 3×3 pixels around every second pixel of row 2y, zeros
 // outside the picture, as channel, row, column.
 func stemPatches(dst blas32.General, p Pixels, columns, y int) {
-	for x := range columns {
-		patch := dst.Data[(y*columns+x)*dst.Stride:][:27]
-		for i := range patch {
-			c, v, u := i/9, 2*y+i/3%3-1, 2*x+i%3-1
-			patch[i] = 0
-			if v >= 0 && v < p.Height && u >= 0 && u < p.Width {
-				patch[i] = p.Data[(c*p.Height+v)*p.Width+u]
+	rows := dst.Data[y*columns*dst.Stride:]
+	for i := range 9 { // channel, row
+		v := 2*y + i%3 - 1
+		var line []float32
+		if v >= 0 && v < p.Height {
+			line = p.Data[(i/3*p.Height+v)*p.Width:][:p.Width]
+		}
+		for x := range columns {
+			taps := (*[3]float32)(rows[x*dst.Stride+3*i:])
+			if u := 2*x - 1; u >= 0 && u+3 <= len(line) {
+				*taps = [3]float32(line[u:])
+				continue
+			}
+			for j := range taps {
+				taps[j] = 0
+				if u := 2*x + j - 1; u >= 0 && u < len(line) {
+					taps[j] = line[u]
+				}
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package vit
 
 import (
 	"fmt"
+	"image"
 	"math"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
@@ -11,18 +12,20 @@ import (
 // stageName begins the names of a stage's tensors.
 func stageName(stage int) string { return fmt.Sprintf("visual.layer%d.", 1+stage) }
 
-// winogradFloats bounds what Winograd's form of 3×3 convolutions takes beyond
-// their own size: 128 MB. RN50 stays under it; in larger models the first
-// convolutions, which have most pixels per weight, take it up.
+// winogradFloats bounds what Winograd's methods take for 3×3 convolutions beyond
+// the convolutions' own size: 128 MB. RN50 stays under it; in larger models the
+// first convolutions, which have most pixels per weight, take it up.
 const winogradFloats = 32 << 20
 
 func (l *loader) resNet(c *Config) *resNet {
 	v := &c.Vision
 	t := &resNet{width: v.Width}
 	budget := winogradFloats
+	size := afterConv1(image.Pt(v.Size(), v.Size()))
 	t.conv1 = l.convolution("visual.conv1.weight", "visual.bn1", v.Width/2, 3, 3, v.Eps)
-	t.conv2 = l.conv3x3("visual.conv2.weight", "visual.bn2", v.Width/2, v.Width/2, v.Eps, &budget)
-	t.conv3 = l.conv3x3("visual.conv3.weight", "visual.bn3", v.Width, v.Width/2, v.Eps, &budget)
+	t.conv2 = l.conv3x3("visual.conv2.weight", "visual.bn2", v.Width/2, v.Width/2, size, v.Eps, &budget)
+	t.conv3 = l.conv3x3("visual.conv3.weight", "visual.bn3", v.Width, v.Width/2, size, v.Eps, &budget)
+	size = half(size)
 	in, width := v.Width, v.Width
 	for i, blocks := range v.Stages {
 		for j := range blocks {
@@ -30,13 +33,16 @@ func (l *loader) resNet(c *Config) *resNet {
 			out := resNetExpansion * width
 			b := bottleneck{
 				conv1:  l.convolution(p+"conv1.weight", p+"bn1", width, in, 1, v.Eps),
-				conv2:  l.conv3x3(p+"conv2.weight", p+"bn2", width, width, v.Eps, &budget),
+				conv2:  l.conv3x3(p+"conv2.weight", p+"bn2", width, width, size, v.Eps, &budget),
 				conv3:  l.convolution(p+"conv3.weight", p+"bn3", out, width, 1, v.Eps),
 				halves: i > 0 && j == 0,
 				name:   fmt.Sprintf("layer%d.%d", 1+i, j),
 			}
 			if j == 0 {
 				b.identity = l.convolution(p+"downsample.0.weight", p+"downsample.1", out, in, 1, v.Eps)
+			}
+			if b.halves {
+				size = half(size)
 			}
 			t.stages[i] = append(t.stages[i], b)
 			in = out
@@ -82,19 +88,22 @@ func (l *loader) convolution(weight, norm string, out, in, side int, eps float32
 	return nn.NewLinear(l.kernel, w, out, in*side*side, bias)
 }
 
-// conv3x3 reads a 3×3 convolution and its batch norm. budget is how many floats
-// more it may still take than it has weights.
-func (l *loader) conv3x3(weight, norm string, out, in int, eps float32, budget *int) nn.Conv3x3 {
+// conv3x3 reads a 3×3 convolution and its batch norm. size is its map's when the
+// picture has the model's own size, for which the method is chosen; budget is
+// how many floats more it may still take than it has weights.
+func (l *loader) conv3x3(weight, norm string, out, in int, size image.Point, eps float32, budget *int) nn.Conv3x3 {
 	w, bias := l.folded(weight, norm, out, in, 3, eps)
 	if w == nil {
 		return nn.Conv3x3{}
 	}
-	method := nn.Winograd2
-	extra := method.Weights(out, in) - nn.Patches.Weights(out, in)
-	if *budget -= extra; *budget < 0 {
-		*budget += extra
-		method = nn.Patches
+	extra := func(m nn.Method) int { return m.Weights(out, in) - len(w) }
+	method := nn.Patches
+	for _, m := range []nn.Method{nn.Winograd2, nn.Winograd4} {
+		if extra(m) <= *budget && m.Cost(out, in, size) < method.Cost(out, in, size) {
+			method = m
+		}
 	}
+	*budget -= extra(method)
 	return nn.NewConv3x3(l.kernel, w, out, in, bias, method)
 }
 

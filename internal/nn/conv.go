@@ -15,35 +15,55 @@ import (
 // zeros: it keeps the size of the map.
 type Conv3x3 struct {
 	in, out int
+	method  Method
 	bias    []float32      // one per output, or nil
-	taps    *simd.Packed   // out × (tap row, tap column, in)
-	form    winograd       // zero: none
-	entries []*simd.Packed // of the transformed weights, in place of taps
+	taps    *simd.Packed   // Patches: out × (tap row, tap column, in)
+	entries []*simd.Packed // Winograd: of the transformed filters, out × in
 }
 
 // Method is how a convolution is computed.
 type Method uint8
 
 const (
-	// Patches multiplies by the neighbours of every pixel: 9 products per pixel,
-	// input and output.
+	// Patches multiplies by the neighbours of every pixel.
 	Patches Method = iota
-	// Winograd2 and Winograd4 transform tiles of 2×2 and 4×4 pixels: 4 and 2.25
-	// products, and as many weights as the tile has pixels with its border, 16
-	// and 36 in place of 9. Rounding errors are about those of Patches with 2×2
-	// tiles, and several times those with 4×4.
+	// Winograd2 and Winograd4 transform tiles of 2×2 and 4×4 pixels. Rounding
+	// errors are about those of Patches with 2×2 tiles, and several times those
+	// with 4×4.
 	Winograd2
 	Winograd4
 )
 
+// tile is the side of a method's tiles; Patches have none.
+func (m Method) tile() int { return [...]int{1, 2, 4}[m] }
+
+// products is how many numbers a filter has, each of which every tile is
+// multiplied by: 9 per pixel, 4 with 2×2 tiles and 2.25 with 4×4.
+func (m Method) products() int { return [...]int{9, 16, 36}[m] }
+
 // Weights is how many floats the weights of a convolution take.
-func (m Method) Weights(out, in int) int { return [...]int{9, 16, 36}[m] * out * in }
+func (m Method) Weights(out, in int) int { return m.products() * out * in }
+
+// balance is the multiplications and additions that take as long as reading one
+// more float of weights from memory, as far as that does not happen beside them.
+// Processors of few and of many cores have memory to match, so it holds for more
+// than the ones it was measured on.
+const balance = 25
+
+// Cost estimates the time of a convolution on a map of size, to compare methods:
+// what it computes and the weights that it reads. A few pixels are not worth
+// the many weights of large tiles.
+func (m Method) Cost(out, in int, size image.Point) int {
+	side := m.tile()
+	tiles := ((size.X + side - 1) / side) * ((size.Y + side - 1) / side)
+	return (2*tiles + balance) * m.Weights(out, in)
+}
 
 // NewConv3x3 packs weight, [out, in, 3, 3] row-major, for k.
 func NewConv3x3(k simd.Kernel, weight []float32, out, in int, bias []float32, method Method) Conv3x3 {
-	c := Conv3x3{in: in, out: out, bias: bias, form: method.winograd()}
+	c := Conv3x3{in: in, out: out, method: method, bias: bias}
 	if method != Patches {
-		c.entries = c.form.pack(k, weight, out, in)
+		c.entries = packWinograd(k, weight, out, in, method)
 		return c
 	}
 	taps := make([]float32, out*9*in)
@@ -65,12 +85,13 @@ const patchFloats = 1 << 16
 // Apply stores act(conv(src) + bias) in dst, which must not be src. size is the
 // columns and rows of both maps. act is Identity or ReLU.
 func (c *Conv3x3) Apply(x Exec, ws *Workspace, dst, src blas32.General, size image.Point, act simd.Activation) {
-	if src.Rows != size.X*size.Y || dst.Rows != src.Rows || src.Cols != c.in || dst.Cols != c.out {
+	if src.Rows != size.X*size.Y || dst.Rows != src.Rows || src.Cols != c.in || dst.Cols != c.out ||
+		src.Stride != c.in || dst.Stride != c.out {
 		panic(fmt.Sprintf("nn: 3×3 convolution %d→%d of %d×%d into %d×%d on a map of %v",
 			c.in, c.out, src.Rows, src.Cols, dst.Rows, dst.Cols, size))
 	}
 	defer ws.Release(ws.Mark())
-	if c.entries != nil {
+	if c.method != Patches {
 		c.applyWinograd(x, ws, dst, src, size, act)
 		return
 	}
@@ -122,8 +143,8 @@ func patch(dst []float32, src blas32.General, size image.Point, p int) {
 			clear(taps)
 			continue
 		}
-		from := ((y+dy)*size.X + x) * src.Stride
-		if src.Stride == n && x > 0 && x+1 < size.X {
+		from := ((y+dy)*size.X + x) * n
+		if x > 0 && x+1 < size.X {
 			copy(taps, src.Data[from-n:])
 			continue
 		}
@@ -133,7 +154,7 @@ func patch(dst []float32, src blas32.General, size image.Point, p int) {
 				clear(tap)
 				continue
 			}
-			copy(tap, src.Data[from+dx*src.Stride:])
+			copy(tap, src.Data[from+dx*n:])
 		}
 	}
 }

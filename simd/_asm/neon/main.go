@@ -27,6 +27,7 @@ func main() {
 		a.data("geluTable", geluTable...)
 		a.data("quickGELUTable", quickGELUTable...)
 		a.vectors()
+		a.winograd()
 	default:
 		log.Fatalf("no part %q", *part)
 	}

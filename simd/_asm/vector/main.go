@@ -40,6 +40,7 @@ func main() {
 	s.fromF16()
 	s.fromBF16()
 	s.scale()
+	s.winograd()
 	if !s.masks {
 		s.addGrid()
 		s.transpose()
