@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"slices"
 )
 
 // ErrRLE reports run lengths that no mask of that size has.
@@ -99,6 +100,33 @@ func ParseCOCO(size image.Point, counts string) (Mask, error) {
 	}
 	if left != 0 {
 		return bad(len(counts), "%d of %d×%d pixels are missing", left, size.X, size.Y)
+	}
+	return Mask{Size: size, runs: b.runs}, nil
+}
+
+// Runs returns the mask as COCO's uncompressed run lengths: of pixels column by
+// column, each from top to bottom, outside and inside by turns, the first of
+// them outside (segment_anything/utils/amg.py, mask_to_rle_pytorch).
+func (m Mask) Runs() []uint32 { return slices.Clone(m.counts()) }
+
+// FromRuns returns the mask of uncompressed run lengths, as [Mask.Runs] has
+// them, of a picture of the given size in pixels. Runs of nothing are as good as
+// none. Runs that do not add up to the picture are [ErrRLE], an impossible size
+// is [ErrSize].
+func FromRuns(size image.Point, runs []uint32) (Mask, error) {
+	if err := checkSize(size); err != nil {
+		return Mask{}, fmt.Errorf("sam: %w", err)
+	}
+	var b runBuilder
+	left := int64(size.X) * int64(size.Y)
+	for i, n := range runs {
+		if left -= int64(n); left < 0 {
+			return Mask{}, fmt.Errorf("sam: %w: run %d ends beyond %d×%d pixels", ErrRLE, i, size.X, size.Y)
+		}
+		b.add(i%2 == 1, n)
+	}
+	if left != 0 {
+		return Mask{}, fmt.Errorf("sam: %w: %d of %d×%d pixels are missing", ErrRLE, left, size.X, size.Y)
 	}
 	return Mask{Size: size, runs: b.runs}, nil
 }

@@ -215,6 +215,9 @@ func (c *Config) check() error {
 			if c.Tiny.Depths[i] < 1 || w < 2 || w%2 != 0 || w%tinyHeads[i] != 0 {
 				return bad("TinyViT stage %d of %d blocks, width %d", i, c.Tiny.Depths[i], w)
 			}
+			if last := i == len(c.Tiny.Widths)-1; last != (w == tinyFixedDim) {
+				return bad("TinyViT stage %d of width %d: a merging to %d keeps the grid, which the last one has to and no other may", i, w, tinyFixedDim)
+			}
 		}
 		return nil
 	}

@@ -25,8 +25,7 @@ type observer func(s stage, i int, tokens blas32.General) error
 
 // imageEncoder is an image tower: ViT or TinyViT.
 type imageEncoder interface {
-	// geometry prepares the tower for side × side pixels; nil where it cannot
-	// take that size.
+	// geometry prepares the tower for side × side pixels.
 	geometry(k simd.Kernel, side int) *geometry
 	// encode stores the embedding of p, padded to the geometry's side, in dst.
 	encode(x nn.Exec, ws *nn.Workspace, dst blas32.General, p Pixels, g *geometry, after observer) error

@@ -128,7 +128,7 @@ func FuzzConfig(f *testing.F) {
 func TestNegativeVariance(t *testing.T) {
 	c := micro()
 	c.ViT, c.ImageSize, c.PatchSize = nil, tinySide, tinyPatch
-	c.Tiny = &TinyViTConfig{Widths: [4]int{16, 32, 40, 40}, Depths: [4]int{1, 1, 1, 1}}
+	c.Tiny = &TinyViTConfig{Widths: [4]int{16, 32, 40, 320}, Depths: [4]int{1, 1, 1, 1}}
 	const norm = "image_encoder.patch_embed.seq.0.bn"
 	_, err := Load(checkpoint(t, c, func(dst []float32, tensor string, shape []int) {
 		for i := range dst {

@@ -81,6 +81,9 @@ func TestMask(t *testing.T) {
 		parsed, err := ParseCOCO(m.Size, m.COCO())
 		require.NoError(t, err)
 		require.Equal(t, m, parsed)
+		parsed, err = FromRuns(m.Size, m.Runs())
+		require.NoError(t, err)
+		require.Equal(t, m, parsed)
 	})
 }
 
@@ -168,6 +171,53 @@ func TestParseCOCOErrors(t *testing.T) {
 	m, err := ParseCOCO(size, "03020O")
 	require.NoError(t, err)
 	require.Equal(t, []uint32{0, 12}, m.runs)
+}
+
+func TestFromRuns(t *testing.T) {
+	size := image.Pt(4, 3)
+	for name, runs := range map[string][]uint32{
+		"nothing":   nil,
+		"too few":   {4, 7},
+		"too many":  {4, 9},
+		"wrapped":   {12, 1 << 31, 1 << 31},
+		"very many": {math.MaxUint32, math.MaxUint32, 14},
+	} {
+		_, err := FromRuns(size, runs)
+		require.ErrorIs(t, err, ErrRLE, name)
+	}
+	_, err := FromRuns(image.Pt(1<<40, 1<<40), []uint32{1})
+	require.ErrorIs(t, err, ErrSize)
+	m, err := FromRuns(size, []uint32{2, 0, 3, 4, 0, 2, 1, 0})
+	require.NoError(t, err)
+	require.Equal(t, []uint32{5, 6, 1}, m.Runs())
+	require.Equal(t, []uint32{12}, Mask{Size: size}.Runs())
+}
+
+// FuzzFromRuns takes every two bytes as a run.
+func FuzzFromRuns(f *testing.F) {
+	f.Add(4, 3, []byte{5, 0, 6, 0, 1, 0})
+	f.Add(4, 3, []byte{0, 0, 12, 0})
+	f.Add(1, 70000, []byte{255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, width, height int, data []byte) {
+		var runs []uint32
+		for ; len(data) > 1; data = data[2:] {
+			runs = append(runs, uint32(data[0])|uint32(data[1])<<8)
+		}
+		m, err := FromRuns(image.Pt(width, height), runs)
+		if err != nil {
+			return
+		}
+		again, err := ParseCOCO(m.Size, m.COCO())
+		require.NoError(t, err)
+		require.Equal(t, m, again)
+		if width*height > 1<<16 {
+			return
+		}
+		require.Equal(t, m, MaskOf(m.Alpha()))
+		back, err := FromPolygons(m.Size, m.Polygons())
+		require.NoError(t, err)
+		require.Equal(t, m, back)
+	})
 }
 
 func FuzzParseCOCO(f *testing.F) {

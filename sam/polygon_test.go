@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"encoding/binary"
 	"image"
 	"math"
 	"math/rand/v2"
@@ -143,4 +144,39 @@ func TestFromPolygons(t *testing.T) {
 	require.ErrorContains(t, err, "polygon 1")
 	_, err = FromPolygons(image.Pt(0, 1), nil)
 	require.ErrorIs(t, err, ErrSize)
+}
+
+// FuzzFromPolygons takes every eight bytes as a vertex, and a vertex at the
+// origin as the end of a ring.
+func FuzzFromPolygons(f *testing.F) {
+	f.Add(9, 7, []byte("\x00\x00\x80\x3f\x00\x00\x80\x3f\x00\x00\xa0\x40\x00\x00\x80\x3f\x00\x00\x80\x3f\x00\x00\xa0\x40"))
+	f.Add(1, 1, []byte("\xff\xff\x7f\x7f\xff\xff\x7f\xff\xff\xff\x7f\xff\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, width, height int, data []byte) {
+		if width > 1<<12 || height > 1<<12 {
+			return
+		}
+		polygons := []Polygon{{}}
+		for ; len(data) >= 8; data = data[8:] {
+			v := Vertex{math.Float32frombits(binary.LittleEndian.Uint32(data)), math.Float32frombits(binary.LittleEndian.Uint32(data[4:]))}
+			p := &polygons[len(polygons)-1]
+			switch {
+			case v != Vertex{}:
+				p.Outer = append(p.Outer, v)
+			case len(p.Holes) > 2:
+				polygons = append(polygons, Polygon{})
+			default:
+				p.Holes = append(p.Holes, p.Outer)
+			}
+		}
+		m, err := FromPolygons(image.Pt(width, height), polygons)
+		if err != nil {
+			return
+		}
+		again, err := FromRuns(m.Size, m.Runs())
+		require.NoError(t, err)
+		require.Equal(t, m, again)
+		for _, p := range polygons {
+			p.Simplify(0.5)
+		}
+	})
 }

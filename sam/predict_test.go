@@ -412,3 +412,30 @@ func TestInputSize(t *testing.T) {
 	require.Equal(t, 48, results[0].LowRes[0].Width)
 	require.Equal(t, want.Size(), results[0].Masks[0].Size)
 }
+
+// TestInputSizeTinyViT: a TinyViT takes any size too, down to one cell, but not
+// widths with which its grid would be another.
+func TestInputSizeTinyViT(t *testing.T) {
+	a := architecture{ImageSize: 1024, Widths: [4]int{16, 32, 40, 320}, Depths: [4]int{1, 1, 1, 1}, Out: 16, MaskChannels: 16,
+		DecoderHeads: 2, DecoderMLP: 32, IoUHidden: 16}
+	m, err := Load(procedural(t, a.config()), DecoderHeads(2), InputSize(64))
+	require.NoError(t, err)
+	img := image.NewGray(image.Rect(0, 0, 50, 30))
+	for i := range img.Pix {
+		img.Pix[i] = uint8(i * i)
+	}
+	for n, grid := range map[int]int{0: 4, 16: 1, 40: 2, 112: 7, 250: 15} {
+		e, err := m.Encode(t.Context(), img, InputSize(n))
+		require.NoError(t, err)
+		require.Equal(t, image.Pt(grid, grid), e.Grid())
+		results, err := m.Predict(t.Context(), e, []Prompt{{Box: &Box{5, 5, 40, 20}}})
+		require.NoError(t, err)
+		require.Equal(t, img.Rect.Size(), results[0].Best().Size)
+		require.True(t, finite(results[0].Best().IoU))
+	}
+	for _, widths := range [][4]int{{16, 32, 40, 80}, {16, 32, 320, 320}} {
+		a.Widths = widths
+		_, err := Load(procedural(t, a.config()), DecoderHeads(2))
+		require.ErrorIs(t, err, ErrConfig)
+	}
+}

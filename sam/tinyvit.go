@@ -18,7 +18,7 @@ const (
 	tinyEps      = 1e-5 // of its layer norms and batch norms
 	tinySide     = 1024 // native input
 	tinyPatch    = 16   // pixels per cell of its output grid
-	tinyFixedDim = 320  // a merging to this width keeps the grid
+	tinyFixedDim = 320  // a merging to this width keeps the grid: the last one
 )
 
 // tinyViT is MobileSAM's image encoder (Wu et al., TinyViT;
