@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/clipsurgery/clipsurgery/weights/shapes"
 	"github.com/stretchr/testify/require"
 )
 
@@ -248,11 +249,13 @@ func TestEverythingProgress(t *testing.T) {
 	}
 }
 
+// BenchmarkEverything asks the demo model with the reference's grid of 32×32.
 func BenchmarkEverything(b *testing.B) {
-	f, run := loadRun(b, "run_grid")
-	m, img := amgModel(b, f)
+	m := demo(b)
+	scenes, err := shapes.Scenes()
+	require.NoError(b, err)
 	for b.Loop() {
-		_, err := m.Everything(context.Background(), img, append(run.options(), PointsPerSide(32))...)
+		_, err := m.Everything(context.Background(), scenes[0].Picture, MinIoU(0.8), MinStability(0.8))
 		require.NoError(b, err)
 	}
 	b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N*32*32), "ms/point")
