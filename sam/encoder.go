@@ -127,7 +127,7 @@ func (v *vit) geometry(k simd.Kernel, side int) *geometry {
 }
 
 func (v *vit) encode(x nn.Exec, ws *nn.Workspace, dst blas32.General, p Pixels, g *geometry, after observer) error {
-	tokens := ws.Matrix(g.grid*g.grid, v.patch.Weight.N())
+	tokens := ws.Operand(g.grid*g.grid, v.patch.Weight.N())
 	v.embed(x, ws, tokens, p, g)
 	if err := after(stagePatches, 0, tokens); err != nil {
 		return err
@@ -179,7 +179,7 @@ func (v *vit) embed(x nn.Exec, ws *nn.Workspace, tokens blas32.General, p Pixels
 func (b *vitBlock) apply(x nn.Exec, ws *nn.Workspace, tokens blas32.General, w *windows, table *simd.Packed) {
 	mark := ws.Mark()
 	defer ws.Release(mark)
-	normed, attended := ws.Matrix(tokens.Rows, tokens.Cols), ws.Matrix(tokens.Rows, tokens.Cols)
+	normed, attended := ws.Operand(tokens.Rows, tokens.Cols), ws.Operand(tokens.Rows, tokens.Cols)
 	w.normalize(x, b.norm1, normed, tokens)
 	b.attend(x, ws, attended, normed, w, table)
 	if !w.raster() {
@@ -189,7 +189,7 @@ func (b *vitBlock) apply(x nn.Exec, ws *nn.Workspace, tokens blas32.General, w *
 	b.proj.ApplyAdd(x, tokens, attended, tokens)
 
 	b.norm2.Apply(x, normed, tokens)
-	b.mlp.ApplyAdd(x, tokens, normed, tokens, ws.Matrix(tokens.Rows, b.mlp.In.Weight.N()))
+	b.mlp.ApplyAdd(x, tokens, normed, tokens, ws.Operand(tokens.Rows, b.mlp.In.Weight.N()))
 }
 
 // attend is attention without its last projection; dst and src have rows in
@@ -197,7 +197,7 @@ func (b *vitBlock) apply(x nn.Exec, ws *nn.Workspace, tokens blas32.General, w *
 func (b *vitBlock) attend(x nn.Exec, ws *nn.Workspace, dst, src blas32.General, w *windows, table *simd.Packed) {
 	mark := ws.Mark()
 	defer ws.Release(mark)
-	qkv := ws.Matrix(src.Rows, 3*src.Cols)
+	qkv := ws.Operand(src.Rows, 3*src.Cols)
 	b.qkv.Apply(x, qkv, src, simd.Identity)
 	rows, cols := w.terms(x, ws, nn.Cols(qkv, 0, src.Cols), b.heads, table)
 	// Padding is zeros after the norm, so a padded token's query, key and

@@ -242,7 +242,7 @@ func (w *attendWorker) meet(t0, t1, k0, n int) {
 		for t := t0; t < t1; t++ {
 			r := w.rowOf(t) - r0
 			tile.run(w.rowOf(t+1)-w.rowOf(t), min(width, n-j), d, &queries[r*d], d, &w.keys[j*d],
-				&scores[r*stride+j], stride, nil, 0, nil, w.Scale*math.Log2E, floor)
+				&scores[r*stride+j], stride, nil, 0, nil, w.Scale*math.Log2E, floor, &w.keys[j*d])
 		}
 	}
 	at := r0 - w.rowOf(w.t0)
@@ -273,7 +273,7 @@ func (w *attendWorker) meet(t0, t1, k0, n int) {
 				in = y
 			}
 			tile.run(w.rowOf(t+1)-w.rowOf(t), min(width, d-j), visible, &scores[r*stride], stride, &w.values[j*n],
-				y, d, in, d, nil, 1, floor)
+				y, d, in, d, nil, 1, floor, &w.values[j*n])
 		}
 	}
 }

@@ -22,9 +22,9 @@ DATA gemmMask<>+56(SB)/4, $0x00000000
 DATA gemmMask<>+60(SB)/4, $0x00000000
 GLOBL gemmMask<>(SB), RODATA|NOPTR, $64
 
-// func gemmAVX2(rows int, cols int, k int, a *float32, lda int, b *float32, c *float32, ldc int, in *float32, ldin int, bias *float32, alpha float32, floor float32)
+// func gemmAVX2(rows int, cols int, k int, a *float32, lda int, b *float32, c *float32, ldc int, in *float32, ldin int, bias *float32, alpha float32, floor float32, next *float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·gemmAVX2(SB), NOSPLIT, $0-96
+TEXT ·gemmAVX2(SB), NOSPLIT, $0-104
 	// Plain Go: gemmTile in gemm_generic.go.
 	// Registers: v0 … v11 rows×2 vectors of c, v12 and v13 of b, v14 and v15 a value of a in every lane.
 	// SI row 0 of a, R8 row 9, R9 … R12 one, three, five and seven times its stride; DI b; AX steps left.
@@ -96,11 +96,13 @@ rows6x2:
 	VXORPS     Y10, Y10, Y10
 	VXORPS     Y11, Y11, Y11
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows6x2rest
 
 rows6x2loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (SI), Y14
@@ -184,6 +186,7 @@ rows6x2loop:
 	VBROADCASTSS 12(SI)(R11*1), Y15
 	VFMADD231PS  Y12, Y15, Y10
 	VFMADD231PS  Y13, Y15, Y11
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000100, DI
 	SUBQ         $0x04, AX
@@ -433,11 +436,13 @@ rows5x2:
 	VXORPS     Y8, Y8, Y8
 	VXORPS     Y9, Y9, Y9
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows5x2rest
 
 rows5x2loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (SI), Y14
@@ -509,6 +514,7 @@ rows5x2loop:
 	VBROADCASTSS 12(SI)(R9*4), Y14
 	VFMADD231PS  Y12, Y14, Y8
 	VFMADD231PS  Y13, Y14, Y9
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000100, DI
 	SUBQ         $0x04, AX
@@ -727,11 +733,13 @@ rows4x2:
 	VXORPS     Y6, Y6, Y6
 	VXORPS     Y7, Y7, Y7
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows4x2rest
 
 rows4x2loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (SI), Y14
@@ -791,6 +799,7 @@ rows4x2loop:
 	VBROADCASTSS 12(SI)(R10*1), Y15
 	VFMADD231PS  Y12, Y15, Y6
 	VFMADD231PS  Y13, Y15, Y7
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000100, DI
 	SUBQ         $0x04, AX
@@ -978,11 +987,13 @@ rows3x2:
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows3x2rest
 
 rows3x2loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (SI), Y14
@@ -1030,6 +1041,7 @@ rows3x2loop:
 	VBROADCASTSS 12(SI)(R9*2), Y14
 	VFMADD231PS  Y12, Y14, Y4
 	VFMADD231PS  Y13, Y14, Y5
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000100, DI
 	SUBQ         $0x04, AX
@@ -1186,11 +1198,13 @@ rows2x2:
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows2x2rest
 
 rows2x2loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (SI), Y14
@@ -1226,6 +1240,7 @@ rows2x2loop:
 	VBROADCASTSS 12(SI)(R9*1), Y15
 	VFMADD231PS  Y12, Y15, Y2
 	VFMADD231PS  Y13, Y15, Y3
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000100, DI
 	SUBQ         $0x04, AX
@@ -1351,11 +1366,13 @@ rows1x2:
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows1x2rest
 
 rows1x2loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VMOVUPS      32(DI), Y13
 	VBROADCASTSS (SI), Y14
@@ -1379,6 +1396,7 @@ rows1x2loop:
 	VBROADCASTSS 12(SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
 	VFMADD231PS  Y13, Y14, Y1
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000100, DI
 	SUBQ         $0x04, AX
@@ -1491,11 +1509,13 @@ rows6x1:
 	VXORPS     Y4, Y4, Y4
 	VXORPS     Y5, Y5, Y5
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows6x1rest
 
 rows6x1loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VBROADCASTSS (SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
@@ -1551,6 +1571,7 @@ rows6x1loop:
 	VFMADD231PS  Y12, Y14, Y4
 	VBROADCASTSS 12(SI)(R11*1), Y15
 	VFMADD231PS  Y12, Y15, Y5
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000080, DI
 	SUBQ         $0x04, AX
@@ -1723,11 +1744,13 @@ rows5x1:
 	VXORPS     Y3, Y3, Y3
 	VXORPS     Y4, Y4, Y4
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows5x1rest
 
 rows5x1loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VBROADCASTSS (SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
@@ -1775,6 +1798,7 @@ rows5x1loop:
 	VFMADD231PS  Y12, Y15, Y3
 	VBROADCASTSS 12(SI)(R9*4), Y14
 	VFMADD231PS  Y12, Y14, Y4
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000080, DI
 	SUBQ         $0x04, AX
@@ -1928,11 +1952,13 @@ rows4x1:
 	VXORPS     Y2, Y2, Y2
 	VXORPS     Y3, Y3, Y3
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows4x1rest
 
 rows4x1loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VBROADCASTSS (SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
@@ -1972,6 +1998,7 @@ rows4x1loop:
 	VFMADD231PS  Y12, Y14, Y2
 	VBROADCASTSS 12(SI)(R10*1), Y15
 	VFMADD231PS  Y12, Y15, Y3
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000080, DI
 	SUBQ         $0x04, AX
@@ -2106,11 +2133,13 @@ rows3x1:
 	VXORPS     Y1, Y1, Y1
 	VXORPS     Y2, Y2, Y2
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows3x1rest
 
 rows3x1loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VBROADCASTSS (SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
@@ -2142,6 +2171,7 @@ rows3x1loop:
 	VFMADD231PS  Y12, Y15, Y1
 	VBROADCASTSS 12(SI)(R9*2), Y14
 	VFMADD231PS  Y12, Y14, Y2
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000080, DI
 	SUBQ         $0x04, AX
@@ -2257,11 +2287,13 @@ rows2x1:
 	VXORPS     Y0, Y0, Y0
 	VXORPS     Y1, Y1, Y1
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows2x1rest
 
 rows2x1loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VBROADCASTSS (SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
@@ -2285,6 +2317,7 @@ rows2x1loop:
 	VFMADD231PS  Y12, Y14, Y0
 	VBROADCASTSS 12(SI)(R9*1), Y15
 	VFMADD231PS  Y12, Y15, Y1
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000080, DI
 	SUBQ         $0x04, AX
@@ -2381,11 +2414,13 @@ rows1x1:
 	PREFETCHT0 (CX)
 	VXORPS     Y0, Y0, Y0
 	MOVQ       k+16(FP), AX
+	MOVQ       next+96(FP), CX
 	SUBQ       $0x04, AX
 	JLT        rows1x1rest
 
 rows1x1loop:
 	PREFETCHT0   1024(DI)
+	PREFETCHT1   (CX)
 	VMOVUPS      (DI), Y12
 	VBROADCASTSS (SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
@@ -2401,6 +2436,7 @@ rows1x1loop:
 	VMOVUPS      96(DI), Y12
 	VBROADCASTSS 12(SI), Y14
 	VFMADD231PS  Y12, Y14, Y0
+	ADDQ         $0x40, CX
 	ADDQ         $0x10, SI
 	ADDQ         $0x00000080, DI
 	SUBQ         $0x04, AX

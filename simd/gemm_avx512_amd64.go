@@ -6,7 +6,8 @@ package simd
 
 // gemmAVX512 stores max(alpha·a·b + bias + in, floor) in c, as gemmTile does: a is rows×k with
 // rows in [1, 14], b a panel of 16 columns where cols is at most that and of 32
-// otherwise, c rows×cols. in and bias may be nil. Leading dimensions are in floats.
+// otherwise, c rows×cols. in and bias may be nil. Leading dimensions are in floats. On the way
+// it brings 32 bytes from next on for every step of k into the second-level cache.
 //
 //go:noescape
-func gemmAVX512(rows int, cols int, k int, a *float32, lda int, b *float32, c *float32, ldc int, in *float32, ldin int, bias *float32, alpha float32, floor float32)
+func gemmAVX512(rows int, cols int, k int, a *float32, lda int, b *float32, c *float32, ldc int, in *float32, ldin int, bias *float32, alpha float32, floor float32, next *float32)

@@ -78,5 +78,7 @@ type tile struct {
 
 // tileFunc stores max(alpha·a·b + bias + in, floor) in c: a is rows×k, b a
 // panel, c rows×cols. in and bias may be nil. Leading dimensions are in floats.
+// On the way it may bring a quarter of a panel, which begins at next, into the
+// second-level cache.
 type tileFunc func(rows, cols, k int, a *float32, lda int, b, c *float32, ldc int,
-	in *float32, ldin int, bias *float32, alpha, floor float32)
+	in *float32, ldin int, bias *float32, alpha, floor float32, next *float32)

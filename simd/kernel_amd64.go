@@ -9,13 +9,13 @@ import "github.com/klauspost/cpuid/v2"
 
 var avx2 = impl{
 	name:   "avx2",
-	gemm:   tile{rows: 6, lanes: 8, depth: 768, run: gemmAVX2},
+	gemm:   tile{rows: 6, lanes: 8, depth: 1024, run: gemmAVX2},
 	vector: vectorsAVX2,
 }
 
 var avx512 = impl{
 	name:   "avx512",
-	gemm:   tile{rows: 14, lanes: 16, depth: 768, run: gemmAVX512},
+	gemm:   tile{rows: 14, lanes: 16, depth: 1024, run: gemmAVX512},
 	vector: vectorsAVX512,
 }
 

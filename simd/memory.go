@@ -3,9 +3,19 @@ package simd
 import (
 	"sync"
 	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
 )
 
 const cacheLine = 64 // bytes
+
+// secondLevelFloats is the size of the second-level cache, in floats.
+func secondLevelFloats() int {
+	if l2 := cpuid.CPU.Cache.L2; l2 >= 128<<10 {
+		return l2 / 4
+	}
+	return 512 << 10 / 4 // unknown: as most have it, or more
+}
 
 // aligned returns n floats that start on a cache line.
 func aligned(n int) []float32 {

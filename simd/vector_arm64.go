@@ -193,7 +193,7 @@ func outputOfNEON(vector, plain func(dst *float32, ldd, stepd int, src *float32,
 
 // gemmNEON is tileNEON for any number of columns: those of a part of a vector
 // go through memory of its own.
-func gemmNEON(rows, cols, k int, a *float32, lda int, b, c *float32, ldc int, in *float32, ldin int, bias *float32, alpha, floor float32) {
+func gemmNEON(rows, cols, k int, a *float32, lda int, b, c *float32, ldc int, in *float32, ldin int, bias *float32, alpha, floor float32, _ *float32) {
 	full := 8
 	if cols <= 4 {
 		full = 4

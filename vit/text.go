@@ -205,11 +205,13 @@ const tileRows = 1024
 // to it.
 func (t *textTower) floats(nodes, ends, tile int) int {
 	width, matrices := t.width(), 9
-	return nodes*width + ends*(2*width+t.proj.Weight.N()) + tile*t.floatsPerTileRow() +
+	return nodes*nn.Stride(width) + ends*(2*width+t.proj.Weight.N()) + tile*t.floatsPerTileRow() +
 		2*t.positions.Rows*width + 16*matrices
 }
 
-func (t *textTower) floatsPerTileRow() int { return 4*t.width() + t.hidden() }
+func (t *textTower) floatsPerTileRow() int {
+	return nn.Stride(3*t.width()) + nn.Stride(t.width()) + nn.Stride(t.hidden())
+}
 
 // treeFloats is the memory of the tree itself, in floats, for each sequence.
 const treeFloats = 16
@@ -229,7 +231,7 @@ func (t *textTower) plan(seqs *sequences, memory int) textPlan {
 	budget -= t.floats(0, 0, p.tile)
 	floats := 0
 	for i := range seqs.count() {
-		n := len(seqs.at(i))*(t.width()+1) + 2*t.width() + t.proj.Weight.N() + treeFloats
+		n := len(seqs.at(i))*(nn.Stride(t.width())+1) + 2*t.width() + t.proj.Weight.N() + treeFloats
 		if floats+n > budget && floats > 0 {
 			p.parts, floats = append(p.parts, i), 0
 		}
@@ -298,10 +300,10 @@ func (t *textTower) encode(r *run, tree *tree, tiles []tile) (blas32.General, er
 	for _, tile := range tiles {
 		rows = max(rows, tile.rows)
 	}
-	x := r.ws.Matrix(len(tree.tokens), width)
+	x := r.ws.Operand(len(tree.tokens), width)
 	ends, attended := r.ws.Matrix(len(tree.segments), width), r.ws.Matrix(len(tree.segments), width)
 	features := r.ws.Matrix(len(tree.segments), t.proj.Weight.N())
-	qkv, scratch, hidden := r.ws.Matrix(rows, 3*width), r.ws.Matrix(rows, width), r.ws.Matrix(rows, t.hidden())
+	qkv, scratch, hidden := r.ws.Operand(rows, 3*width), r.ws.Operand(rows, width), r.ws.Operand(rows, t.hidden())
 	path := path{r.ws.Matrix(t.positions.Rows, width), r.ws.Matrix(t.positions.Rows, width)}
 
 	for _, s := range tree.segments {

@@ -123,7 +123,7 @@ func (t *visionTransformer) encode(r *run, pictures []Pixels, plans []Plan, out 
 		for _, i := range group {
 			p.streams = append(p.streams, stream{Plan: &plans[i], plan: i})
 		}
-		p.x = r.ws.Matrix(rows, t.width())
+		p.x = r.ws.Operand(rows, t.width())
 		p.embed(pictures, plans[group[0]].Positions)
 		if err := p.blocks(); err != nil {
 			return err
@@ -147,8 +147,11 @@ func (p *pass) embed(pictures []Pixels, kind Positions) {
 	}
 	p.show("conv1", p.x)
 	for _, s := range p.seqs {
-		rows := nn.Rows(p.x, s.row, s.rows())
-		p.Kernel.Add(rows.Data, rows.Data, t.table(s.grid, kind).Data)
+		table := t.table(s.grid, kind)
+		for i := range s.rows() {
+			x := p.x.Data[(s.row+i)*p.x.Stride:][:p.x.Cols]
+			p.Kernel.Add(x, x, table.Data[i*table.Stride:])
+		}
 	}
 	t.pre.Apply(p.Exec, p.x, p.x)
 	p.show("ln_pre", p.x)
@@ -184,8 +187,8 @@ func (p *pass) groups(alone bool, f func(seqs []sequence, first int)) {
 func (p *pass) blocks() error {
 	t, rows, width := p.t, p.x.Rows, p.t.width()
 	layers := len(t.blocks)
-	p.scratch = p.ws.Matrix(rows, width)
-	p.hidden = p.ws.Matrix(rows, t.blocks[0].mlp.In.Weight.N())
+	p.scratch = p.ws.Operand(rows, width)
+	p.hidden = p.ws.Operand(rows, t.blocks[0].mlp.In.Weight.N())
 	p.class = p.ws.Matrix(len(p.seqs), width)
 	p.norms = make([]float32, len(p.seqs))
 	p.qkv = p.projections(func(l int) bool {
@@ -193,7 +196,7 @@ func (p *pass) blocks() error {
 	})
 	for i := range p.streams {
 		if s := &p.streams[i]; s.Blocks > 0 {
-			s.x = p.ws.Matrix(rows, width)
+			s.x = p.ws.Operand(rows, width)
 			if first := s.first(layers); !s.Beside && first < layers-1 {
 				s.qkv = p.projections(func(l int) bool { return l > first && s.reaches(l, layers) })
 			}
@@ -249,10 +252,10 @@ func (p *pass) any(f func(*stream) bool) bool {
 func (p *pass) projections(keep func(l int) bool) []blas32.General {
 	rows, cols := p.x.Rows, 3*p.t.width()
 	all := make([]blas32.General, len(p.t.blocks))
-	shared := p.ws.Matrix(rows, cols)
+	shared := p.ws.Operand(rows, cols)
 	for l := range all {
 		if all[l] = shared; keep(l) {
-			all[l] = p.ws.Matrix(rows, cols)
+			all[l] = p.ws.Operand(rows, cols)
 		}
 	}
 	return all

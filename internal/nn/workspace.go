@@ -91,6 +91,23 @@ func (w *Workspace) Matrix(rows, cols int) blas32.General {
 	return Matrix(w.Floats(rows*cols), rows, cols)
 }
 
+// Operand returns a rows × cols matrix of unspecified content for products to
+// read and write: its rows lie Stride(cols) apart.
+func (w *Workspace) Operand(rows, cols int) blas32.General {
+	return Cols(w.Matrix(rows, Stride(cols)), 0, cols)
+}
+
+// Stride is the distance between rows of so many columns that a tile of a
+// product can read side by side. A multiple of 2 KB apart, they would all meet
+// in the same few places of the first-level cache.
+func Stride(cols int) int {
+	const bad, line = 2 << 10 / 4, 64 / 4 // floats
+	if cols%bad == 0 {
+		return cols + line
+	}
+	return cols
+}
+
 // Mark remembers how much is in use, for Release.
 func (w *Workspace) Mark() (m Mark) { return Mark{w.block, w.used} }
 

@@ -27,15 +27,16 @@ type isa struct {
 	masked   bool // mask registers
 	unroll   int  // steps of the depth in one turn of the loop
 	ahead    int  // bytes by which the panel is prefetched
+	next     int  // bytes of next that one turn brings into the second-level cache
 }
 
 var isas = map[string]*isa{
 	"avx2": {
-		function: "gemmAVX2", rows: 6, lanes: 8, unroll: 4, ahead: 1024,
+		function: "gemmAVX2", rows: 6, lanes: 8, unroll: 4, ahead: 1024, next: 64,
 		v: []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15},
 	},
 	"avx512": {
-		function: "gemmAVX512", rows: 14, lanes: 16, unroll: 4, ahead: 2048, masked: true,
+		function: "gemmAVX512", rows: 14, lanes: 16, unroll: 4, ahead: 2048, next: 128, masked: true,
 		v: []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
 			Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31},
 	},
@@ -51,6 +52,7 @@ var (
 	lda5 = R11
 	lda7 = R12
 	b    = RDI // the panel
+	next = RCX // what the next call needs
 )
 
 // Before and after:
@@ -85,11 +87,12 @@ func (s *isa) generate() {
 			DATA(4*i, U32(v))
 		}
 	}
-	TEXT(s.function, attr.NOSPLIT, "func(rows, cols, k int, a *float32, lda int, b, c *float32, ldc int, in *float32, ldin int, bias *float32, alpha, floor float32)")
+	TEXT(s.function, attr.NOSPLIT, "func(rows, cols, k int, a *float32, lda int, b, c *float32, ldc int, in *float32, ldin int, bias *float32, alpha, floor float32, next *float32)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s stores max(alpha·a·b + bias + in, floor) in c, as gemmTile does: a is rows×k with", s.function),
 		fmt.Sprintf("rows in [1, %d], b a panel of %d columns where cols is at most that and of %d", s.rows, s.lanes, 2*s.lanes),
-		"otherwise, c rows×cols. in and bias may be nil. Leading dimensions are in floats.")
+		"otherwise, c rows×cols. in and bias may be nil. Leading dimensions are in floats. On the way",
+		fmt.Sprintf("it brings %d bytes from next on for every step of k into the second-level cache.", s.next/s.unroll))
 	acc := 2 * s.rows
 	Comment(
 		"Plain Go: gemmTile in gemm_generic.go.",
@@ -196,6 +199,7 @@ func (s *isa) body(rows, vecs int) {
 		ADDQ(imm(steps*vecs*width), b)
 	}
 	Load(Param("k"), k)
+	Load(Param("next"), next)
 	SUBQ(imm(s.unroll), k)
 	JLT(LabelRef(name + "rest"))
 	Label(name + "loop")
@@ -203,8 +207,12 @@ func (s *isa) body(rows, vecs int) {
 		for at := 0; at < vecs*width; at += 64 {
 			PREFETCHT0(Mem{Base: b, Disp: s.ahead + u*vecs*width + at})
 		}
+		if at := u * 64; at < s.next {
+			PREFETCHT1(Mem{Base: next, Disp: at})
+		}
 		step(u)
 	}
+	ADDQ(imm(s.next), next)
 	advance(s.unroll)
 	SUBQ(imm(s.unroll), k)
 	JGE(LabelRef(name + "loop"))
