@@ -154,3 +154,113 @@ func TestMatMul(t *testing.T) {
 		})
 	}
 }
+
+// TestMatMulDepths crosses the boundaries of the unrolled steps and of the
+// depth after which sums are written back.
+func TestMatMulDepths(t *testing.T) {
+	for _, k := range All() {
+		t.Run(k.Name(), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(5, 6))
+			for _, depth := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 767, 768, 769, 771, 1535, 1536, 1537, 3072} {
+				for _, e := range []Epilogue{{}, {Alpha: -0.5, Act: ReLU}} {
+					const m, n = 16, 35
+					a, b := newGuarded(r, m, depth, depth+1), newGuarded(r, n, depth, depth+2)
+					dst := newGuarded(r, m, n, n+1)
+					e.Bias = newGuarded(r, 1, n, n).Data
+					t.Log(depth)
+					k.MatMul(nil, dst.General, a.General, Pack(k, b.General), e)
+					checkProduct(t, dst, blas32.General{}, a.General, b.General, e)
+					a.unchanged(t, "a")
+					b.unchanged(t, "b")
+				}
+			}
+		})
+	}
+}
+
+// TestMatMulSpecialValues has a NaN or Inf reach what depends on it and
+// nothing else, in every row and column of a tile.
+func TestMatMulSpecialValues(t *testing.T) {
+	const m, n = 31, 67
+	for _, k := range All() {
+		t.Run(k.Name(), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(7, 8))
+			for _, depth := range []int{5, 800} {
+				for _, e := range []Epilogue{{}, {Act: ReLU}} {
+					a, b, dst := random(r, m, depth), random(r, n, depth), random(r, m, n)
+					product := func() { k.MatMul(nil, dst, a, Pack(k, b), e) }
+					only := func(what string, bad float32, hit func(i, j int) bool) {
+						t.Helper()
+						product()
+						for i, v := range dst.Data {
+							same := v == bad || v != v && bad != bad
+							if hit(i/n, i%n) != same {
+								t.Fatalf("%s: entry %d, %d is %v", what, i/n, i%n, v)
+							}
+						}
+					}
+					for i := range m {
+						at := i*depth + r.IntN(depth)
+						keep := a.Data[at]
+						a.Data[at] = nan
+						only("NaN in a", nan, func(row, _ int) bool { return row == i })
+						a.Data[at] = keep
+					}
+					for j := range n {
+						at := j*depth + r.IntN(depth)
+						keep := b.Data[at]
+						b.Data[at] = nan
+						only("NaN in b", nan, func(_, col int) bool { return col == j })
+						b.Data[at] = keep
+					}
+					for i := range a.Data {
+						a.Data[i] = float32(math.Abs(float64(a.Data[i]))) + 0.5
+					}
+					b.Data[3*depth+depth-1] = inf
+					only("Inf in b", inf, func(_, col int) bool { return col == 3 })
+					a.Data[2*depth+depth-1] = 0
+					only("0·Inf", nan, func(row, col int) bool { return row == 2 && col == 3 })
+				}
+			}
+		})
+	}
+}
+
+func TestMatMulWorkers(t *testing.T) {
+	for _, k := range All() {
+		r := rand.New(rand.NewPCG(9, 10))
+		for _, s := range [][3]int{{1, 900, 300}, {12, 100, 500}, {197, 900, 70}, {500, 64, 33}} {
+			a, w := random(r, s[0], s[1]), Pack(k, random(r, s[2], s[1]))
+			e := Epilogue{Bias: random(r, 1, s[2]).Data, Act: QuickGELU}
+			want := random(r, s[0], s[2])
+			k.MatMul(nil, want, a, w, e)
+			for _, workers := range []int{1, 2, 5} {
+				team := NewTeam(workers)
+				for range 2 {
+					dst := random(r, s[0], s[2])
+					k.MatMul(team, dst, a, w, e)
+					require.Equal(t, want.Data, dst.Data, "%s, %v, %d workers", k, s, workers)
+				}
+				team.Close()
+			}
+		}
+	}
+}
+
+func TestMatMulAllocatesNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	a, b, dst := random(r, 50, 800), random(r, 70, 800), random(r, 50, 70)
+	for _, k := range All() {
+		if k.table().gemm.run == nil {
+			continue
+		}
+		w := Pack(k, b)
+		for _, workers := range []int{1, 2} {
+			team := NewTeam(workers)
+			for _, e := range []Epilogue{{Act: GELU}, {Residual: dst}} {
+				require.Zero(t, testing.AllocsPerRun(20, func() { k.MatMul(team, dst, a, w, e) }), "%s, %d workers", k, workers)
+			}
+			team.Close()
+		}
+	}
+}

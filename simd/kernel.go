@@ -49,11 +49,22 @@ func All() []Kernel {
 // Best returns the fastest kernel of this machine, or the one that the
 // environment variable CLIPSURGERY_KERNEL names where this machine has it.
 func Best() Kernel {
-	if k, err := Select(os.Getenv("CLIPSURGERY_KERNEL")); err == nil {
-		return k
-	}
+	k, _ := choose()
+	return k
+}
+
+// choose returns Best and its reason.
+func choose() (k Kernel, why string) {
 	all := All()
-	return all[len(all)-1]
+	k, why = all[len(all)-1], "fastest"
+	if name := os.Getenv("CLIPSURGERY_KERNEL"); name != "" {
+		named, err := Select(name)
+		if err != nil {
+			return k, fmt.Sprintf("fastest, as there is no CLIPSURGERY_KERNEL=%s", name)
+		}
+		k, why = named, "CLIPSURGERY_KERNEL"
+	}
+	return k, why
 }
 
 // Select returns the kernel of that name, or an error that lists the ones

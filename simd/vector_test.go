@@ -378,10 +378,9 @@ func TestAddLerpDot(t *testing.T) {
 		}
 		require.InDelta(t, exact, k.Dot(a.x, b.x), float64(n)*0x1p-23*magnitude)
 		require.True(t, a.holds() && b.holds() && c.holds())
+		k.Add(c.x, a.x, b.x)
 		k.Add(a.x, a.x, b.x)
-		for i := range a.x {
-			c.x[i] = a.x[i]
-		}
+		require.Equal(t, c.x, a.x, "in place")
 		at := r.IntN(n)
 		a.x[at], b.x[at] = inf, 0
 		require.True(t, math.IsNaN(float64(k.Dot(a.x, b.x))), "∞·0 is lost")
