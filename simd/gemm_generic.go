@@ -22,6 +22,29 @@ func gemmGeneric(t *Team, dst, a blas32.General, b *Packed, e Epilogue) {
 	})
 }
 
+// gemmTile is the specification of a kernel's tile: it stores
+// max(alpha·a·b + bias + in, floor) in c, a NaN staying NaN. a is rows×k, b a
+// panel of k runs of width values, c rows×cols. in and bias may be nil.
+func gemmTile(rows, cols, k int, a []float32, lda int, b []float32, width int, c []float32, ldc int,
+	in []float32, ldin int, bias []float32, alpha, floor float32) {
+	for i := range rows {
+		for j := range cols {
+			var sum float32
+			for step := range k {
+				sum += a[i*lda+step] * b[step*width+j]
+			}
+			sum *= alpha
+			if bias != nil {
+				sum += bias[j]
+			}
+			if in != nil {
+				sum += in[i*ldin+j]
+			}
+			c[i*ldc+j] = max(sum, floor)
+		}
+	}
+}
+
 func dot(a, b []float32) float32 {
 	var s0, s1, s2, s3 float32
 	b = b[:len(a)]

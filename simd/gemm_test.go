@@ -103,6 +103,57 @@ func checkProduct(t *testing.T, dst *guarded, before blas32.General, a, b blas32
 	}
 }
 
+// TestTile runs every body of every tile.
+func TestTile(t *testing.T) {
+	for _, k := range All() {
+		tile := &k.table().gemm
+		if tile.run == nil {
+			continue
+		}
+		t.Run(k.Name(), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 2))
+			for rows := 1; rows <= tile.rows; rows++ {
+				for cols := 1; cols <= 2*tile.lanes; cols++ {
+					for _, depth := range []int{1, 3, 4, 5, 11} {
+						width := panelWidth(cols, tile.lanes)
+						a, b := newGuarded(r, rows, depth, depth+r.IntN(3)), newGuarded(r, depth, width, width)
+						c, in, bias := newGuarded(r, rows, cols, cols+r.IntN(3)), newGuarded(r, rows, cols, cols+r.IntN(3)), newGuarded(r, 1, cols, cols)
+						floor, want := float32(0), make([]float32, rows*cols)
+						inp, biasp := in.Data, bias.Data
+						switch r.IntN(4) {
+						case 0:
+							inp = nil
+						case 1:
+							biasp = nil
+						case 2:
+							floor = -inf
+						}
+						first := func(x []float32) *float32 {
+							if x == nil {
+								return nil
+							}
+							return &x[0]
+						}
+						gemmTile(rows, cols, depth, a.Data, a.Stride, b.Data, width, want, cols, inp, in.Stride, biasp, 1.5, floor)
+						tile.run(rows, cols, depth, &a.Data[0], a.Stride, &b.Data[0], &c.Data[0], c.Stride, first(inp), in.Stride, first(biasp), 1.5, floor)
+						for _, g := range []*guarded{a, b, in, bias} {
+							g.unchanged(t, "an operand")
+						}
+						c.checkGuards(t)
+						for i := range rows {
+							for j := range cols {
+								if got := c.Data[i*c.Stride+j]; math.Abs(float64(got-want[i*cols+j])) > 4*eps*float64(depth*(depth+2)+4) {
+									t.Fatalf("%d×%d×%d: entry %d, %d is %v, want %v", rows, depth, cols, i, j, got, want[i*cols+j])
+								}
+							}
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestMatMul(t *testing.T) {
 	sizes := func(tile int) []int { return []int{1, 2, 3, 5, tile - 1, tile, tile + 1, 2*tile + 1} }
 	for _, k := range All() {

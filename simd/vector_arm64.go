@@ -13,9 +13,9 @@ import (
 var vectorsNEON = vectors{
 	softmax:   softmaxNEON,
 	expSum:    expSumOfNEON,
-	quickGELU: func(x []float32) { eachNEON(x, quickGELUNEON) },
-	gelu:      func(x []float32) { eachNEON(x, geluNEON) },
-	relu:      func(x []float32) { eachNEON(x, reluNEON) },
+	quickGELU: func(x []float32) { activateOfNEON(QuickGELU, x) },
+	gelu:      func(x []float32) { activateOfNEON(GELU, x) },
+	relu:      func(x []float32) { activateOfNEON(ReLU, x) },
 	layerNorm: layerNormNEON,
 	add:       addOfNEON,
 	lerp:      lerpOfNEON,
@@ -23,9 +23,9 @@ var vectorsNEON = vectors{
 	minMax:    minMaxNEON,
 	fromF16:   func(dst []float32, src []byte) { fromF16NEON(&dst[0], &src[0], len(dst)) },
 	fromBF16:  func(dst []float32, src []byte) { fromBF16NEON(&dst[0], &src[0], len(dst)) },
-	scale:     scaleGo,
-	addGrid:   addGridGo,
-	transpose: transposeGo,
+	scale:     scaleOfNEON,
+	addGrid:   addGridOfNEON,
+	transpose: transposeOfNEON,
 	winograd:  winogradOfNEON,
 }
 
@@ -42,42 +42,80 @@ func pad(rest []float32, fill float32) [4]float32 {
 	return v
 }
 
-func eachNEON(x []float32, f func(x *float32, n int)) {
+// Which function works is a value and not a func, so that the vector of the
+// rest stays on the stack.
+
+func activateOfNEON(f Activation, x []float32) {
 	x, rest := whole(x)
 	if len(x) > 0 {
-		f(&x[0], len(x))
+		activateNEON(f, &x[0], len(x))
 	}
 	if len(rest) > 0 {
 		v := pad(rest, 0)
-		f(&v[0], 4)
+		activateNEON(f, &v[0], 4)
 		copy(rest, v[:])
 	}
 }
 
-func extremeNEON(x []float32, f func(x *float32, n int) float32) float32 {
-	v := pad(x[len(x)&^3:], x[0])
-	m := f(&v[0], 4)
-	if x, _ = whole(x); len(x) > 0 {
-		v = [4]float32{m, m, m, f(&x[0], len(x))}
-		m = f(&v[0], 4)
+func activateNEON(f Activation, x *float32, n int) {
+	switch f {
+	case QuickGELU:
+		quickGELUNEON(x, n)
+	case GELU:
+		geluNEON(x, n)
+	case ReLU:
+		reluNEON(x, n)
 	}
-	return m
+}
+
+func largestNEON(x []float32) float32 {
+	v := pad(x[len(x)&^3:], x[0])
+	top := maxNEON(&v[0], 4)
+	if x, _ = whole(x); len(x) > 0 {
+		v = [4]float32{top, top, top, maxNEON(&x[0], len(x))}
+		top = maxNEON(&v[0], 4)
+	}
+	return top
+}
+
+func smallestNEON(x []float32) float32 {
+	v := pad(x[len(x)&^3:], x[0])
+	least := minNEON(&v[0], 4)
+	if x, _ = whole(x); len(x) > 0 {
+		v = [4]float32{least, least, least, minNEON(&x[0], len(x))}
+		least = minNEON(&v[0], 4)
+	}
+	return least
 }
 
 func minMaxNEON(x []float32) (lo, hi float32) {
-	return extremeNEON(x, minNEON), extremeNEON(x, maxNEON)
+	return smallestNEON(x), largestNEON(x)
 }
 
-// exponentials applies f, which turns -Inf into 0, and adds up.
-func exponentials(x []float32, top float32, f func(x *float32, n int, top float32) float32) float32 {
+// exponential replaces x by a base to the power x - top and returns the sum.
+type exponential bool
+
+const (
+	base2 exponential = false
+	baseE exponential = true
+)
+
+func (base exponential) sum(x *float32, n int, top float32) float32 {
+	if base == baseE {
+		return expSumNEON(x, n, top)
+	}
+	return exp2SumNEON(x, n, top)
+}
+
+func (base exponential) sumOf(x []float32, top float32) float32 {
 	x, rest := whole(x)
 	var sum float32
 	if len(x) > 0 {
-		sum = f(&x[0], len(x), top)
+		sum = base.sum(&x[0], len(x), top)
 	}
 	if len(rest) > 0 {
 		v := pad(rest, rest[0])
-		f(&v[0], 4, top)
+		base.sum(&v[0], 4, top)
 		for i := range rest {
 			rest[i] = v[i]
 			sum += v[i]
@@ -87,15 +125,12 @@ func exponentials(x []float32, top float32, f func(x *float32, n int, top float3
 }
 
 func expSumOfNEON(x []float32, floor float32) (top, sum float32) {
-	top = max(floor, extremeNEON(x, maxNEON))
-	return top, exponentials(x, top, exp2SumNEON)
+	top = max(floor, largestNEON(x))
+	return top, base2.sumOf(x, top)
 }
 
 func softmaxNEON(x []float32) {
-	factor := 1 / exponentials(x, extremeNEON(x, maxNEON), expSumNEON)
-	for i := range x {
-		x[i] *= factor
-	}
+	scaleOfNEON(x, x, 1/baseE.sumOf(x, largestNEON(x)))
 }
 
 func layerNormNEON(dst, x, weight, bias []float32, eps float32) {
@@ -146,6 +181,44 @@ func lerpOfNEON(dst, a, b []float32, wa, wb float32) {
 	}
 	for i := range rest {
 		rest[i] = float32(wa*a[n+i]) + float32(wb*b[n+i])
+	}
+}
+
+func scaleOfNEON(dst, a []float32, w float32) {
+	dst, rest := whole(dst)
+	n := len(dst)
+	if n > 0 {
+		scaleNEON(&dst[0], &a[0], n, w)
+	}
+	for i := range rest {
+		rest[i] = w * a[n+i]
+	}
+}
+
+func addGridOfNEON(x, row, col []float32, w float32) {
+	n := len(col) &^ 3
+	for i, r := range row {
+		x := x[i*len(col):][:len(col)]
+		if n > 0 {
+			addRowNEON(&x[0], &col[0], n, r, w)
+		}
+		for j := n; j < len(col); j++ {
+			x[j] += float32(w * (r + col[j]))
+		}
+	}
+}
+
+// transposeOfNEON moves what fills no block of 4×4 in plain Go.
+func transposeOfNEON(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+	r, c := rows&^3, cols&^3
+	if r > 0 && c > 0 {
+		transposeNEON(&dst[0], ldd, &src[0], lds, r, c)
+	}
+	if r > 0 && c < cols {
+		transposeGo(dst[c*ldd:], ldd, src[c:], lds, r, cols-c)
+	}
+	if r < rows {
+		transposeGo(dst[r:], ldd, src[r*lds:], lds, rows-r, cols)
 	}
 }
 

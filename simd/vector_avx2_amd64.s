@@ -1237,7 +1237,7 @@ eachEnd:
 // func dotAVX2(a []float32, b []float32) float32
 // Requires: AVX, FMA3
 TEXT ·dotAVX2(SB), NOSPLIT, $0-52
-	// Plain Go: dotGo in vector_generic.go.
+	// Plain Go: dot in gemm_generic.go.
 	MOVQ   a_base+0(FP), AX
 	MOVQ   b_base+24(FP), CX
 	VXORPS Y0, Y0, Y0

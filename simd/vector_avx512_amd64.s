@@ -948,7 +948,7 @@ eachEnd:
 // func dotAVX512(a []float32, b []float32) float32
 // Requires: AVX, AVX512F, BMI2
 TEXT ·dotAVX512(SB), NOSPLIT, $0-52
-	// Plain Go: dotGo in vector_generic.go.
+	// Plain Go: dot in gemm_generic.go.
 	MOVQ   a_base+0(FP), AX
 	MOVQ   b_base+24(FP), CX
 	VPXORD Z0, Z0, Z0

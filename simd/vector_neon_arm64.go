@@ -64,6 +64,22 @@ func addNEON(dst, a, b *float32, n int)
 //go:noescape
 func lerpNEON(dst, a, b *float32, n int, wa, wb float32)
 
+// scaleNEON stores w·a in dst, which may be a.
+//
+//go:noescape
+func scaleNEON(dst, a *float32, n int, w float32)
+
+// addRowNEON adds w·(r + col) to x, each operation rounded.
+//
+//go:noescape
+func addRowNEON(x, col *float32, n int, r, w float32)
+
+// transposeNEON stores the transpose of src, rows×cols, both positive multiples of 4, in dst.
+// Leading dimensions are in floats.
+//
+//go:noescape
+func transposeNEON(dst *float32, ldd int, src *float32, lds, rows, cols int)
+
 // dotNEON is Σ a·b.
 //
 //go:noescape

@@ -418,6 +418,88 @@ loop:
 	BNE loop
 	RET
 
+// func scaleNEON(dst, a *float32, n int, w float32)
+TEXT ·scaleNEON(SB), NOSPLIT, $0-28
+	MOVD dst+0(FP), R2
+	MOVD a+8(FP), R3
+	MOVD n+16(FP), R1
+	FMOVS w+24(FP), F1
+	VDUP V1.S[0], V1.S4
+loop:
+	VLD1.P 16(R3), [V0.S4]
+	WORD $0x6e21dc00 // fmul v0.4s, v0.4s, v1.4s
+	VST1.P [V0.S4], 16(R2)
+	SUBS $4, R1, R1
+	BNE loop
+	RET
+
+// func addRowNEON(x, col *float32, n int, r, w float32)
+TEXT ·addRowNEON(SB), NOSPLIT, $0-32
+	MOVD x+0(FP), R2
+	MOVD col+8(FP), R3
+	MOVD n+16(FP), R1
+	FMOVS r+24(FP), F2
+	VDUP V2.S[0], V2.S4
+	FMOVS w+28(FP), F3
+	VDUP V3.S[0], V3.S4
+loop:
+	VLD1 (R2), [V0.S4]
+	VLD1.P 16(R3), [V1.S4]
+	WORD $0x4e22d421 // fadd v1.4s, v1.4s, v2.4s
+	WORD $0x6e23dc21 // fmul v1.4s, v1.4s, v3.4s
+	WORD $0x4e21d400 // fadd v0.4s, v0.4s, v1.4s
+	VST1.P [V0.S4], 16(R2)
+	SUBS $4, R1, R1
+	BNE loop
+	RET
+
+// func transposeNEON(dst *float32, ldd int, src *float32, lds, rows, cols int)
+TEXT ·transposeNEON(SB), NOSPLIT, $0-48
+	// R6 … R9 rows of src, R10 of dst, R11 columns left; V0 … V3 a block, V4 … V7 its pairs.
+	MOVD dst+0(FP), R0
+	MOVD ldd+8(FP), R1
+	MOVD src+16(FP), R2
+	MOVD lds+24(FP), R3
+	MOVD rows+32(FP), R4
+	MOVD cols+40(FP), R5
+	LSL $2, R1
+	LSL $2, R3
+rows:
+	MOVD R2, R6
+	ADD R3, R6, R7
+	ADD R3, R7, R8
+	ADD R3, R8, R9
+	ADD R3, R9, R2
+	MOVD R0, R10
+	MOVD R5, R11
+cols:
+	VLD1.P 16(R6), [V0.S4]
+	VLD1.P 16(R7), [V1.S4]
+	VLD1.P 16(R8), [V2.S4]
+	VLD1.P 16(R9), [V3.S4]
+	WORD $0x4e812804 // trn1 v4.4s, v0.4s, v1.4s
+	WORD $0x4e816805 // trn2 v5.4s, v0.4s, v1.4s
+	WORD $0x4e832846 // trn1 v6.4s, v2.4s, v3.4s
+	WORD $0x4e836847 // trn2 v7.4s, v2.4s, v3.4s
+	WORD $0x4ec62880 // trn1 v0.2d, v4.2d, v6.2d
+	WORD $0x4ec728a1 // trn1 v1.2d, v5.2d, v7.2d
+	WORD $0x4ec66882 // trn2 v2.2d, v4.2d, v6.2d
+	WORD $0x4ec768a3 // trn2 v3.2d, v5.2d, v7.2d
+	VST1 [V0.S4], (R10)
+	ADD R1, R10
+	VST1 [V1.S4], (R10)
+	ADD R1, R10
+	VST1 [V2.S4], (R10)
+	ADD R1, R10
+	VST1 [V3.S4], (R10)
+	ADD R1, R10
+	SUBS $4, R11, R11
+	BNE cols
+	ADD $16, R0
+	SUBS $4, R4, R4
+	BNE rows
+	RET
+
 // func dotNEON(a, b *float32, n int) float32
 TEXT ·dotNEON(SB), NOSPLIT, $0-28
 	MOVD a+0(FP), R2

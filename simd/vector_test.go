@@ -388,6 +388,59 @@ func TestAddLerpDot(t *testing.T) {
 	})
 }
 
+func TestScaleAndGrid(t *testing.T) {
+	over(t, func(t *testing.T, k Kernel, n, offset int, r *rand.Rand) {
+		v := &k.table().vector
+		a, dst := fenced(n, offset), fenced(n, (offset+2)%5)
+		normal(r, a.x, 1)
+		w := float32(r.NormFloat64())
+		at := r.IntN(n)
+		a.x[at] = inf
+		v.scale(dst.x, a.x, w)
+		for i, x := range a.x {
+			require.Equal(t, w*x, dst.x[i], "n = %d, entry %d", n, i)
+		}
+		a.x[at] = nan
+		v.scale(a.x, a.x, w)
+		require.True(t, a.x[at] != a.x[at], "NaN is lost")
+		require.True(t, a.holds() && dst.holds())
+
+		const rows = 3
+		x, row, col := fenced(rows*n, offset), fenced(rows, 0), fenced(n, (offset+1)%5)
+		normal(r, x.x, 1)
+		normal(r, row.x, 1)
+		normal(r, col.x, 1)
+		want := append([]float32(nil), x.x...)
+		addGridGo(want, row.x, col.x, w)
+		v.addGrid(x.x, row.x, col.x, w)
+		for i, y := range want { // one rounding or two
+			require.InDelta(t, y, x.x[i], 4*eps*(math.Abs(float64(y))+10), "n = %d, entry %d", n, i)
+		}
+		require.True(t, x.holds() && row.holds() && col.holds())
+	})
+}
+
+func TestTranspose(t *testing.T) {
+	for _, k := range All() {
+		r := rand.New(rand.NewPCG(5, 6))
+		for _, rows := range []int{1, 3, 4, 5, 7, 8, 9, 16, 31, 32, 33} {
+			for _, cols := range []int{1, 2, 4, 7, 8, 9, 15, 16, 17, 33, 64, 67} {
+				src, dst := newGuarded(r, rows, cols, cols+r.IntN(4)), newGuarded(r, cols, rows, rows+r.IntN(4))
+				k.table().vector.transpose(dst.Data, dst.Stride, src.Data, src.Stride, rows, cols)
+				src.unchanged(t, "src")
+				dst.checkGuards(t)
+				for i := range rows {
+					for j := range cols {
+						if src.Data[i*src.Stride+j] != dst.Data[j*dst.Stride+i] {
+							t.Fatalf("%s: %d×%d, entry %d, %d", k, rows, cols, i, j)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestMinMax(t *testing.T) {
 	over(t, func(t *testing.T, k Kernel, n, offset int, r *rand.Rand) {
 		f := fenced(n, offset)

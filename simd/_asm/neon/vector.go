@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // Constants of the powers of two and of e, as for amd64's 256-bit vectors; see
 // ../vector/exp.go for their errors.
 var (
@@ -141,6 +143,33 @@ func (a *assembler) vectors() {
 	})
 	a.line("RET")
 
+	a.text("scaleNEON", "(dst, a *float32, n int, w float32)", 28, "stores w·a in dst, which may be a.")
+	a.pointers("dst", "a")
+	a.line("MOVD n+16(FP), R1")
+	a.scalar("w", 24, 1)
+	a.quads("loop", func() {
+		a.load("R3", 0)
+		a.fmul(0, 0, 1)
+		a.store(0, "R2")
+	})
+	a.line("RET")
+
+	a.text("addRowNEON", "(x, col *float32, n int, r, w float32)", 32, "adds w·(r + col) to x, each operation rounded.")
+	a.pointers("x", "col")
+	a.line("MOVD n+16(FP), R1")
+	a.scalar("r", 24, 2)
+	a.scalar("w", 28, 3)
+	a.quads("loop", func() {
+		a.line("VLD1 (R2), [V0.S4]")
+		a.load("R3", 1)
+		a.fadd(1, 1, 2)
+		a.fmul(1, 1, 3)
+		a.fadd(0, 0, 1)
+		a.store(0, "R2")
+	})
+	a.line("RET")
+	a.transpose()
+
 	a.text("dotNEON", "(a, b *float32, n int) float32", 28, "is Σ a·b.")
 	a.pointers("a", "b")
 	a.line("MOVD n+16(FP), R1")
@@ -161,6 +190,52 @@ func (a *assembler) vectors() {
 		a.word(0x2e613801, "shll v1.4s, v0.4h, #16")
 		a.word(0x6e613802, "shll2 v2.4s, v0.8h, #16")
 	})
+}
+
+// transpose moves blocks of 4×4.
+func (a *assembler) transpose() {
+	a.text("transposeNEON", "(dst *float32, ldd int, src *float32, lds, rows, cols int)", 48,
+		"stores the transpose of src, rows×cols, both positive multiples of 4, in dst.",
+		"Leading dimensions are in floats.")
+	fmt.Fprint(a, "\t// R6 … R9 rows of src, R10 of dst, R11 columns left; V0 … V3 a block, V4 … V7 its pairs.\n")
+	for i, name := range []string{"dst", "ldd", "src", "lds", "rows", "cols"} {
+		a.line("MOVD %s+%d(FP), R%d", name, 8*i, i)
+	}
+	a.line("LSL $2, R1")
+	a.line("LSL $2, R3")
+	a.label("rows")
+	a.line("MOVD R2, R6")
+	for r := 7; r <= 9; r++ {
+		a.line("ADD R3, R%d, R%d", r-1, r)
+	}
+	a.line("ADD R3, R9, R2")
+	a.line("MOVD R0, R10")
+	a.line("MOVD R5, R11")
+	a.label("cols")
+	for i := range 4 {
+		a.load(fmt.Sprint("R", 6+i), v(i))
+	}
+	trn := func(code uint32, name, lanes string, d, n, m v) {
+		a.word(code|uint32(m)<<16|uint32(n)<<5|uint32(d), "%s v%d.%s, v%d.%s, v%d.%s", name, d, lanes, n, lanes, m, lanes)
+	}
+	trn(0x4e802800, "trn1", "4s", 4, 0, 1)
+	trn(0x4e806800, "trn2", "4s", 5, 0, 1)
+	trn(0x4e802800, "trn1", "4s", 6, 2, 3)
+	trn(0x4e806800, "trn2", "4s", 7, 2, 3)
+	trn(0x4ec02800, "trn1", "2d", 0, 4, 6)
+	trn(0x4ec02800, "trn1", "2d", 1, 5, 7)
+	trn(0x4ec06800, "trn2", "2d", 2, 4, 6)
+	trn(0x4ec06800, "trn2", "2d", 3, 5, 7)
+	for i := range 4 {
+		a.line("VST1 [V%d.S4], (R10)", i)
+		a.line("ADD R1, R10")
+	}
+	a.line("SUBS $4, R11, R11")
+	a.line("BNE cols")
+	a.line("ADD $16, R0")
+	a.line("SUBS $4, R4, R4")
+	a.line("BNE rows")
+	a.line("RET")
 }
 
 func (a *assembler) extreme(name, which string, op func(d, n, m v), across func(d, n v)) {

@@ -91,7 +91,7 @@ func (s *isa) lerp() {
 }
 
 func (s *isa) dot() {
-	s.text("dot", "dotGo in vector_generic.go", "func(a, b []float32) float32",
+	s.text("dot", "dot in gemm_generic.go", "func(a, b []float32) float32",
 		"is Σ a·b; b is as long as a.")
 	a, b, at := base("a"), base("b"), GP64()
 	sums := s.chains()
