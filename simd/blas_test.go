@@ -658,6 +658,9 @@ func vector(b blas.Float32, a []float32, rows, cols int, x []float32) []float32 
 }
 
 func TestBLASAllocations(t *testing.T) {
+	if raced {
+		return
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	const n = 200
 	x, y, c := random(r, n, n).Data, random(r, n, n).Data, random(r, n, n).Data
