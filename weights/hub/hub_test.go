@@ -38,7 +38,6 @@ func sha256Of(data []byte) string {
 type server struct {
 	*httptest.Server
 	requests atomic.Int64
-	sent     atomic.Int64
 	handle   func(w http.ResponseWriter, r *http.Request, n int64) bool // true: done
 }
 
