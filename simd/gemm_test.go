@@ -212,7 +212,7 @@ func TestMatMulDepths(t *testing.T) {
 	for _, k := range All() {
 		t.Run(k.Name(), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(5, 6))
-			for _, depth := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 767, 768, 769, 771, 1535, 1536, 1537, 3072} {
+			for _, depth := range []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 767, 768, 769, 1023, 1024, 1025, 2047, 2049, 3072} {
 				for _, e := range []Epilogue{{}, {Alpha: -0.5, Act: ReLU}} {
 					const m, n = 16, 35
 					a, b := newGuarded(r, m, depth, depth+1), newGuarded(r, n, depth, depth+2)
@@ -224,6 +224,34 @@ func TestMatMulDepths(t *testing.T) {
 					a.unchanged(t, "a")
 					b.unchanged(t, "b")
 				}
+			}
+		})
+	}
+}
+
+// TestMatMulBlocks multiplies matrices of several blocks in rows, in columns
+// and over k, with more panels than are activated together.
+func TestMatMulBlocks(t *testing.T) {
+	for _, k := range All() {
+		t.Run(k.Name(), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(5, 6))
+			team := NewTeam(2)
+			defer team.Close()
+			for _, s := range []struct {
+				m, k, n int
+				act     Activation
+			}{
+				{421, 1030, 70, Identity},
+				{403, 64, 33, ReLU},
+				{37, 2101, 330, QuickGELU},
+				{9, 40, 701, GELU},
+			} {
+				a, b, residual := newGuarded(r, s.m, s.k, s.k+3), newGuarded(r, s.n, s.k, s.k), newGuarded(r, s.m, s.n, s.n+1)
+				dst := newGuarded(r, s.m, s.n, s.n+2)
+				e := Epilogue{Bias: newGuarded(r, 1, s.n, s.n).Data, Residual: residual.General, Act: s.act}
+				t.Logf("%+v", s)
+				k.MatMul(team, dst.General, a.General, Pack(k, b.General), e)
+				checkProduct(t, dst, residual.General, a.General, b.General, e)
 			}
 		})
 	}
