@@ -135,7 +135,7 @@ func TestTile(t *testing.T) {
 							return &x[0]
 						}
 						gemmTile(rows, cols, depth, a.Data, a.Stride, b.Data, width, want, cols, inp, in.Stride, biasp, 1.5, floor)
-						tile.run(rows, cols, depth, &a.Data[0], a.Stride, &b.Data[0], &c.Data[0], c.Stride, first(inp), in.Stride, first(biasp), 1.5, floor)
+						tile.run(rows, cols, depth, &a.Data[0], a.Stride, &b.Data[0], &c.Data[0], c.Stride, first(inp), in.Stride, first(biasp), 1.5, floor, &b.Data[0])
 						for _, g := range []*guarded{a, b, in, bias} {
 							g.unchanged(t, "an operand")
 						}
