@@ -19,9 +19,10 @@ import (
 // downloader gets single files. What the disk and the clock do is a field, so
 // that tests can make them fail.
 type downloader struct {
-	client *http.Client
-	open   func(path string) (file, error)
-	pause  func(ctx context.Context, try int) error
+	client   *http.Client
+	open     func(path string) (file, error)
+	pause    func(ctx context.Context, try int) error
+	patience time.Duration // with a server that sends nothing
 }
 
 // file is what is needed of [os.File].
@@ -46,6 +47,7 @@ func newDownloader() downloader {
 				return nil
 			}
 		},
+		patience: time.Minute,
 	}
 }
 
@@ -104,7 +106,7 @@ func (d *downloader) fill(ctx context.Context, r remote, part string, report fun
 	resumed = p.size > 0
 	for try := 0; p.size != r.size; try++ {
 		before := p.size
-		err := p.stream(ctx, d.client)
+		err := p.stream(ctx, d.client, d.patience)
 		var t transient
 		if err == nil {
 			break
@@ -156,8 +158,20 @@ func (p *partial) rewind() error {
 // restart throws away what is there.
 func (p *partial) restart() error { return errors.Join(p.rewind(), p.file.Truncate(0)) }
 
+// errStalled is the cause where a server kept us waiting.
+var errStalled = errors.New("the server sends nothing")
+
+// impatient returns a context that ends when heard was not called for a while.
+func impatient(ctx context.Context, patience time.Duration) (_ context.Context, heard, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(patience, func() { cancel(errStalled) })
+	return ctx, func() { timer.Reset(patience) }, func() { timer.Stop(); cancel(nil) }
+}
+
 // stream asks for what is missing and appends it.
-func (p *partial) stream(ctx context.Context, client *http.Client) error {
+func (p *partial) stream(ctx context.Context, client *http.Client, patience time.Duration) error {
+	ctx, heard, stop := impatient(ctx, patience)
+	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
 	if err != nil {
 		return err
@@ -199,15 +213,16 @@ func (p *partial) stream(ctx context.Context, client *http.Client) error {
 	if want := p.remote.size; want >= 0 && total >= 0 && total != want {
 		return fmt.Errorf("%w: %s has %d bytes, want %d", ErrChecksum, p.url, total, want)
 	}
-	return p.append(ctx, resp.Body, total)
+	return p.append(ctx, resp.Body, total, heard)
 }
 
 // append appends what a server sends.
-func (p *partial) append(ctx context.Context, body io.Reader, total int64) error {
+func (p *partial) append(ctx context.Context, body io.Reader, total int64, heard func()) error {
 	buf := make([]byte, 1<<18)
 	reported := p.size
 	for {
 		n, err := body.Read(buf)
+		heard()
 		if _, err := p.file.Write(buf[:n]); err != nil {
 			return err
 		}
@@ -229,12 +244,16 @@ func (p *partial) append(ctx context.Context, body io.Reader, total int64) error
 	}
 }
 
-// passing is an error of the network, unless it is that of the context.
+// passing is an error of the network, unless it is that of the caller's
+// context.
 func passing(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return err
+	switch context.Cause(ctx) {
+	case nil:
+		return transient{err}
+	case errStalled:
+		return transient{errStalled}
 	}
-	return transient{err}
+	return err
 }
 
 // status is the error of an answer that holds no file.

@@ -140,6 +140,34 @@ func TestCutConnections(t *testing.T) {
 	requireWhole(t, path)
 }
 
+// TestStalled: a server that falls silent is as good as one that hung up.
+func TestStalled(t *testing.T) {
+	s := newServer(t, func(w http.ResponseWriter, r *http.Request, n int64) bool {
+		if n > 1 {
+			return false
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+		_, _ = w.Write(content[:1<<20])
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		return true
+	})
+	path := filepath.Join(t.TempDir(), "model.pt")
+	d := quick()
+	d.patience = 300 * time.Millisecond
+	require.NoError(t, d.get(t.Context(), s.remote(), path, noReport))
+	requireWhole(t, path)
+
+	s = newServer(t, func(w http.ResponseWriter, r *http.Request, n int64) bool {
+		<-r.Context().Done()
+		return true
+	})
+	d.patience = time.Millisecond
+	err := d.get(t.Context(), s.remote(), filepath.Join(t.TempDir(), "model.pt"), noReport)
+	require.ErrorIs(t, err, errStalled)
+	require.NotErrorIs(t, err, context.Canceled)
+}
+
 // TestResume: what lies there from before may be more or less than it seems.
 func TestResume(t *testing.T) {
 	whole := func(w http.ResponseWriter, r *http.Request, n int64) bool {

@@ -89,13 +89,15 @@ func isCommit(s string) bool {
 // snapshot asks which files a revision has.
 func (f *fetcher) snapshot(ctx context.Context, name string) (*snapshot, error) {
 	address := fmt.Sprintf("%s/api/models/%s/revision/%s?blobs=true", endpoint, name, url.PathEscape(f.revision))
+	ctx, _, stop := impatient(ctx, f.download.patience)
+	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := f.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, passing(ctx, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -103,7 +105,7 @@ func (f *fetcher) snapshot(ctx context.Context, name string) (*snapshot, error) 
 	}
 	var s snapshot
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&s); err != nil {
-		return nil, fmt.Errorf("%s: %w", address, err)
+		return nil, fmt.Errorf("%s: %w", address, passing(ctx, err))
 	}
 	if !isCommit(s.Commit) || isCommit(f.revision) && s.Commit != f.revision {
 		return nil, fmt.Errorf("%s: commit %q", address, s.Commit)
