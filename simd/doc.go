@@ -7,6 +7,27 @@
 // multiplies; nothing in the package is switched globally. Plain Go is the
 // specification: every other kernel must agree with it to rounding.
 //
+// # Kernels
+//
+// A machine has the kernels whose features it all has, as klauspost/cpuid
+// reports them where the operating system saves the registers:
+//
+//	generic  nothing, no assembly
+//	gonum    nothing; products are gonum's
+//	avx2     AVX, AVX2, FMA3, F16C
+//	avx512   those, AVX512F, AVX512DQ, AVX512BW, AVX512VL, BMI2
+//	neon     ASIMD, FP, on arm64
+//
+// [Best] is the last of them, the fastest, unless the environment variable
+// CLIPSURGERY_KERNEL names another. [Info] says in one line what was found and
+// chosen. The build tags purego and noasm, which gonum obeys too, leave out all
+// assembly. In tests CLIPSURGERY_REQUIRE=avx2,avx512 fails where one of these
+// kernels is missing, so that no path goes untested by accident.
+//
+// # BLAS
+//
+// [BLAS] gives the same products to any program that uses gonum's blas32.
+//
 // # Matrices
 //
 // Matrices are gonum's [blas32.General]: row-major, Rows × Cols, row i
@@ -30,4 +51,24 @@
 //
 // Sizes come from code, not from users: a mismatch is a programming error and
 // panics with a message that starts with "simd: ".
+//
+// # Files
+//
+// What is plain Go and so the specification ends in _generic.go. The assembly
+// is generated, by go generate, from the module in _asm: _asm/gemm and
+// _asm/vector for amd64, with avo, and _asm/neon. Every function names its
+// plain Go and the features it needs.
+//
+// The tiles (gemm_*.s) keep a part of the destination in registers: 14 rows of
+// 2 vectors with avx512, 6 of 2 with avx2, 8 of 2 with neon. What remains holds
+// a step of the panel of b and values of a in every lane; each file begins with
+// the plan of its registers. The vector functions (vector_*.s) walk their
+// slices a vector at a time, reductions in four chains; on amd64 avo assigns
+// their registers, and what fills no vector is done with the other lanes masked
+// off; neon takes pointers in R2, R3, …, counts in R1 and leaves the rest of a
+// vector to vector_arm64.go.
+//
+// The race detector does not see what assembly reads and writes. It does see
+// the plain Go around it: Team's hand-over of parts, which orders whatever the
+// workers do, packing and write-back of activations.
 package simd

@@ -5,6 +5,7 @@
 #include "textflag.h"
 
 // func tileNEON(rows, cols, k int, a *float32, lda int, b, c *float32, ldc int, in *float32, ldin int, bias *float32, alpha, floor float32)
+// Requires: ASIMD
 TEXT ·tileNEON(SB), NOSPLIT, $0-96
 	// Plain Go: gemmTile in gemm_generic.go.
 	// V0 … V15 rows×vectors of c, V16 … V23 four steps of the rows of a, V24 … V27 of b.

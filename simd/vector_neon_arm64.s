@@ -56,7 +56,9 @@ DATA quickGELUTable<>+8(SB)/4, $0x42800000 // 64
 GLOBL quickGELUTable<>(SB), RODATA|NOPTR, $12
 
 // func maxNEON(x *float32, n int) float32
+// Requires: ASIMD
 TEXT ·maxNEON(SB), NOSPLIT, $0-20
+	// Plain Go: the largest of minMaxGo in vector_generic.go.
 	MOVD x+0(FP), R2
 	MOVD n+8(FP), R1
 	VLD1 (R2), [V0.S4]
@@ -70,7 +72,9 @@ loop:
 	RET
 
 // func minNEON(x *float32, n int) float32
+// Requires: ASIMD
 TEXT ·minNEON(SB), NOSPLIT, $0-20
+	// Plain Go: the smallest of minMaxGo in vector_generic.go.
 	MOVD x+0(FP), R2
 	MOVD n+8(FP), R1
 	VLD1 (R2), [V0.S4]
@@ -84,7 +88,9 @@ loop:
 	RET
 
 // func exp2SumNEON(x *float32, n int, top float32) float32
+// Requires: ASIMD
 TEXT ·exp2SumNEON(SB), NOSPLIT, $0-28
+	// Plain Go: the sum of expSumGo in vector_generic.go.
 	MOVD x+0(FP), R2
 	MOVD n+8(FP), R1
 	FMOVS top+16(FP), F0
@@ -129,7 +135,9 @@ loop:
 	RET
 
 // func expSumNEON(x *float32, n int, top float32) float32
+// Requires: ASIMD
 TEXT ·expSumNEON(SB), NOSPLIT, $0-28
+	// Plain Go: the first half of softmaxGo in vector_generic.go.
 	MOVD x+0(FP), R2
 	MOVD n+8(FP), R1
 	FMOVS top+16(FP), F0
@@ -183,7 +191,9 @@ loop:
 	RET
 
 // func geluNEON(x *float32, n int)
+// Requires: ASIMD
 TEXT ·geluNEON(SB), NOSPLIT, $0-16
+	// Plain Go: Activation.apply in activation_generic.go.
 	MOVD x+0(FP), R2
 	MOVD n+8(FP), R1
 	MOVD $geluTable<>(SB), R9
@@ -262,7 +272,9 @@ loop:
 	RET
 
 // func quickGELUNEON(x *float32, n int)
+// Requires: ASIMD
 TEXT ·quickGELUNEON(SB), NOSPLIT, $0-16
+	// Plain Go: Activation.apply in activation_generic.go.
 	MOVD x+0(FP), R2
 	MOVD n+8(FP), R1
 	MOVD $quickGELUTable<>(SB), R9
@@ -314,7 +326,9 @@ loop:
 	RET
 
 // func reluNEON(x *float32, n int)
+// Requires: ASIMD
 TEXT ·reluNEON(SB), NOSPLIT, $0-16
+	// Plain Go: Activation.apply in activation_generic.go.
 	MOVD x+0(FP), R2
 	MOVD n+8(FP), R1
 	VEOR V1.B16, V1.B16, V1.B16
@@ -327,7 +341,9 @@ loop:
 	RET
 
 // func sumNEON(x *float32, n int) float32
+// Requires: ASIMD
 TEXT ·sumNEON(SB), NOSPLIT, $0-20
+	// Plain Go: the mean of layerNormGo in vector_generic.go.
 	MOVD x+0(FP), R2
 	MOVD n+8(FP), R1
 	VEOR V1.B16, V1.B16, V1.B16
@@ -342,7 +358,9 @@ loop:
 	RET
 
 // func squaresNEON(x *float32, n int, mean float32) float32
+// Requires: ASIMD
 TEXT ·squaresNEON(SB), NOSPLIT, $0-28
+	// Plain Go: the variance of layerNormGo in vector_generic.go.
 	MOVD x+0(FP), R2
 	MOVD n+8(FP), R1
 	FMOVS mean+16(FP), F2
@@ -360,7 +378,9 @@ loop:
 	RET
 
 // func normalizeNEON(dst, x, weight, bias *float32, n int, mean, scale float32)
+// Requires: ASIMD
 TEXT ·normalizeNEON(SB), NOSPLIT, $0-48
+	// Plain Go: the last loop of layerNormGo in vector_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD x+8(FP), R3
 	MOVD weight+16(FP), R4
@@ -383,7 +403,9 @@ loop:
 	RET
 
 // func addNEON(dst, a, b *float32, n int)
+// Requires: ASIMD
 TEXT ·addNEON(SB), NOSPLIT, $0-32
+	// Plain Go: addGo in vector_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD a+8(FP), R3
 	MOVD b+16(FP), R4
@@ -398,7 +420,9 @@ loop:
 	RET
 
 // func lerpNEON(dst, a, b *float32, n int, wa, wb float32)
+// Requires: ASIMD
 TEXT ·lerpNEON(SB), NOSPLIT, $0-40
+	// Plain Go: lerpGo in vector_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD a+8(FP), R3
 	MOVD b+16(FP), R4
@@ -419,7 +443,9 @@ loop:
 	RET
 
 // func scaleNEON(dst, a *float32, n int, w float32)
+// Requires: ASIMD
 TEXT ·scaleNEON(SB), NOSPLIT, $0-28
+	// Plain Go: scaleGo in vector_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD a+8(FP), R3
 	MOVD n+16(FP), R1
@@ -434,7 +460,9 @@ loop:
 	RET
 
 // func addRowNEON(x, col *float32, n int, r, w float32)
+// Requires: ASIMD
 TEXT ·addRowNEON(SB), NOSPLIT, $0-32
+	// Plain Go: one row of addGridGo in vector_generic.go.
 	MOVD x+0(FP), R2
 	MOVD col+8(FP), R3
 	MOVD n+16(FP), R1
@@ -454,7 +482,9 @@ loop:
 	RET
 
 // func transposeNEON(dst *float32, ldd int, src *float32, lds, rows, cols int)
+// Requires: ASIMD
 TEXT ·transposeNEON(SB), NOSPLIT, $0-48
+	// Plain Go: transposeGo in vector_generic.go.
 	// R6 … R9 rows of src, R10 of dst, R11 columns left; V0 … V3 a block, V4 … V7 its pairs.
 	MOVD dst+0(FP), R0
 	MOVD ldd+8(FP), R1
@@ -501,7 +531,9 @@ cols:
 	RET
 
 // func dotNEON(a, b *float32, n int) float32
+// Requires: ASIMD
 TEXT ·dotNEON(SB), NOSPLIT, $0-28
+	// Plain Go: dot in gemm_generic.go.
 	MOVD a+0(FP), R2
 	MOVD b+8(FP), R3
 	MOVD n+16(FP), R1
@@ -518,7 +550,9 @@ loop:
 	RET
 
 // func fromF16NEON(dst *float32, src *byte, n int)
+// Requires: ASIMD
 TEXT ·fromF16NEON(SB), NOSPLIT, $0-24
+	// Plain Go: fromF16Go in convert_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD src+8(FP), R3
 	MOVD n+16(FP), R1
@@ -532,7 +566,9 @@ loop:
 	RET
 
 // func fromBF16NEON(dst *float32, src *byte, n int)
+// Requires: ASIMD
 TEXT ·fromBF16NEON(SB), NOSPLIT, $0-24
+	// Plain Go: fromBF16Go in convert_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD src+8(FP), R3
 	MOVD n+16(FP), R1
@@ -546,7 +582,9 @@ loop:
 	RET
 
 // func winogradInput2NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int)
+// Requires: ASIMD
 TEXT ·winogradInput2NEON(SB), NOSPLIT, $0-64
+	// Plain Go: winogradInput2Go in winograd_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD ldd+8(FP), R3
 	LSL $2, R3, R3
@@ -595,7 +633,9 @@ loop:
 	RET
 
 // func winogradInput4NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int)
+// Requires: ASIMD
 TEXT ·winogradInput4NEON(SB), NOSPLIT, $0-64
+	// Plain Go: winogradInput4Go in winograd_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD ldd+8(FP), R3
 	LSL $2, R3, R3
@@ -662,7 +702,9 @@ loop:
 	RET
 
 // func winogradOutput2NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int, floor float32)
+// Requires: ASIMD
 TEXT ·winogradOutput2NEON(SB), NOSPLIT, $0-68
+	// Plain Go: winogradOutput2Go in winograd_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD ldd+8(FP), R3
 	LSL $2, R3, R3
@@ -711,7 +753,9 @@ loop:
 	RET
 
 // func winogradOutput4NEON(dst *float32, ldd, stepd int, src *float32, lds, steps, n, count int, floor float32)
+// Requires: ASIMD
 TEXT ·winogradOutput4NEON(SB), NOSPLIT, $0-68
+	// Plain Go: winogradOutput4Go in winograd_generic.go.
 	MOVD dst+0(FP), R2
 	MOVD ldd+8(FP), R3
 	LSL $2, R3, R3

@@ -29,7 +29,10 @@ func (a *assembler) label(name string) { fmt.Fprintf(a, "%s:\n", name) }
 func (a *assembler) text(name, params string, size int, doc ...string) {
 	a.name = name
 	fmt.Fprintf(&a.stubs, "\n// %s %s\n//\n//go:noescape\nfunc %s%s\n", name, strings.Join(doc, "\n// "), name, params)
-	fmt.Fprintf(a, "\n// func %s%s\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, params, name, size)
+	fmt.Fprintf(a, "\n// func %s%s\n// Requires: ASIMD\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, params, name, size)
+	if plain, ok := specification[name]; ok {
+		fmt.Fprintf(a, "\t// Plain Go: %s.\n", plain)
+	}
 }
 
 func (a *assembler) word(code uint32, format string, args ...any) {
@@ -159,4 +162,31 @@ func (a *assembler) scalar(name string, offset int, d v) {
 func (a *assembler) result(d v, offset int) {
 	a.line("FMOVS F%d, ret+%d(FP)", d, offset)
 	a.line("RET")
+}
+
+// specification names the plain Go of the functions that have one of their
+// own; tileNEON names its registers too.
+var specification = map[string]string{
+	"maxNEON":             "the largest of minMaxGo in vector_generic.go",
+	"minNEON":             "the smallest of minMaxGo in vector_generic.go",
+	"exp2SumNEON":         "the sum of expSumGo in vector_generic.go",
+	"expSumNEON":          "the first half of softmaxGo in vector_generic.go",
+	"geluNEON":            "Activation.apply in activation_generic.go",
+	"quickGELUNEON":       "Activation.apply in activation_generic.go",
+	"reluNEON":            "Activation.apply in activation_generic.go",
+	"sumNEON":             "the mean of layerNormGo in vector_generic.go",
+	"squaresNEON":         "the variance of layerNormGo in vector_generic.go",
+	"normalizeNEON":       "the last loop of layerNormGo in vector_generic.go",
+	"addNEON":             "addGo in vector_generic.go",
+	"lerpNEON":            "lerpGo in vector_generic.go",
+	"scaleNEON":           "scaleGo in vector_generic.go",
+	"addRowNEON":          "one row of addGridGo in vector_generic.go",
+	"transposeNEON":       "transposeGo in vector_generic.go",
+	"dotNEON":             "dot in gemm_generic.go",
+	"winogradInput2NEON":  "winogradInput2Go in winograd_generic.go",
+	"winogradInput4NEON":  "winogradInput4Go in winograd_generic.go",
+	"winogradOutput2NEON": "winogradOutput2Go in winograd_generic.go",
+	"winogradOutput4NEON": "winogradOutput4Go in winograd_generic.go",
+	"fromF16NEON":         "fromF16Go in convert_generic.go",
+	"fromBF16NEON":        "fromBF16Go in convert_generic.go",
 }

@@ -6,6 +6,7 @@
 // units of a latency of 4 cycles, and nothing else.
 
 // func neon(turns int)
+// Requires: ASIMD
 TEXT ·neon(SB), NOSPLIT, $0-8
 	MOVD turns+0(FP), R0
 	VEOR V24.B16, V24.B16, V24.B16
