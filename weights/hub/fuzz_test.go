@@ -45,7 +45,8 @@ func FuzzRepository(f *testing.F) {
 		at, err := Fetch(t.Context(), "owner/name", Dir(cache), Client(&http.Client{Transport: transport}))
 		folder := filepath.Join(cache, "huggingface", "owner--name")
 		if err == nil {
-			require.Equal(t, filepath.Join(folder, commit), at)
+			require.Equal(t, folder, filepath.Dir(at))
+			require.True(t, isCommit(filepath.Base(at)), at)
 		}
 		require.NoError(t, filepath.WalkDir(parent, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() {
