@@ -96,6 +96,9 @@ func Sheet(tiles []Tile, opts ...RenderOption) (*image.NRGBA, error) {
 	r := newRenderer(opts)
 	var cell image.Point
 	for _, t := range tiles {
+		if t.Picture == nil {
+			return nil, fmt.Errorf("surgery: sheet: no picture for %q", t.Caption)
+		}
 		s := t.Picture.Bounds().Size()
 		cell.X, cell.Y = max(cell.X, s.X*magnify(s)), max(cell.Y, s.Y*magnify(s))
 	}
