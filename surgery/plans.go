@@ -13,7 +13,7 @@ import (
 // leaves the block. "Last" is the last block; indices of earlier blocks are
 // those of a tower of 12, counted back from its end on others.
 //
-// All plans leave the class row alone: it is plain CLIP's.
+// On a ViT all plans leave the class row alone: it is plain CLIP's.
 
 // Raw is the untouched tower: y = z + M(z), z = x + O(σ(s·Q·Kᵀ)·V).
 // Source: openai/CLIP clip/model.py:VisionTransformer (Radford et al., arXiv
@@ -31,6 +31,18 @@ func Raw() vit.Plan { return Compose() }
 // 2304.05653).
 func CLIPSurgery() vit.Plan {
 	return Compose(LastBlocks(6), Beside(), Attend(vit.V, vit.V), WithoutFFN())
+}
+
+// CLIPSurgeryUnit is [CLIPSurgery] as the paper describes it for ResNets: value
+// vectors are divided by their norm, per head, and scores are 8 times as large,
+//
+//	σ(8·s·V̄·V̄ᵀ)·V.
+//
+// The published code has this branch and never takes it, so its numbers, and
+// those of the paper's demo, are CLIPSurgery's on ResNets too.
+// Source: Li et al., arXiv 2304.05653, section 3.2.
+func CLIPSurgeryUnit() vit.Plan {
+	return Compose(LastBlocks(6), Beside(), Attend(vit.V, vit.V, Unit(), Scale(8)), WithoutFFN())
 }
 
 // MaskCLIP lets every patch of the last block attend to itself alone,

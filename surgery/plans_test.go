@@ -166,6 +166,16 @@ func TestPlanInvariants(t *testing.T) {
 	}
 }
 
+// The paper's variant differs from the code's in the attention alone.
+func TestCLIPSurgeryUnit(t *testing.T) {
+	want := CLIPSurgery()
+	want.Attention = []vit.Term{{Query: vit.V, Key: vit.V, Unit: true, Scale: 8}}
+	require.Equal(t, want, CLIPSurgeryUnit())
+	c := micro.model(t, nil)
+	x := pixels(40, 24)
+	require.NotEqual(t, encode(t, c, x, CLIPSurgery()), encode(t, c, x, CLIPSurgeryUnit()))
+}
+
 // In a tower whose values are the same in every row, attention multiplies them
 // by the sum of its rows: 1, or 2 for the plans that add two matrices.
 func TestAttentionSums(t *testing.T) {

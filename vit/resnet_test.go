@@ -7,6 +7,7 @@ import (
 	"image"
 	"math"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -175,72 +176,31 @@ func TestResNetConfig(t *testing.T) {
 }
 
 // All sizes that OpenAI published load, run at their own size and another, and
-// agree with OpenCLIP's ModifiedResNet on PyTorch where the fixtures leave them
-// out; internal/peers/resnet.py wrote its features.
-func TestResNetPeers(t *testing.T) {
+// agree with OpenCLIP on PyTorch where the fixtures leave them out.
+func TestPublished(t *testing.T) {
 	golden.Long(t)
-	var cases []struct {
-		Model, Plan string
-		Side        int
-		Shape       []int
-		Stride      int
-		RMS         float64
-		Values      []float32
-	}
-	data, err := os.ReadFile("testdata/resnet.json")
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(data, &cases))
 	for _, a := range []resNetArchitecture{rn50, rn101, rn50x4, rn50x16, rn50x64} {
 		t.Run(a.Name, func(t *testing.T) {
-			c, checked := a.model(t), 0
+			c := a.model(t)
 			require.Equal(t, a.Width/2, c.Config().Vision.Heads)
-			require.Equal(t, a.Image, c.Config().Vision.Size())
-			for _, x := range cases {
-				if x.Model != a.Name {
-					continue
-				}
-				p := Pixels{x.Side, x.Side, golden.Blocky("input/image", []int{3, x.Side, x.Side}, 32, 1.5, 0.75)}
-				plan := map[string]Plan{"plain": {}, "surgery": surgeryPlan()}[x.Plan]
-				f, err := c.EncodePixels(context.Background(), p, Operate(plan))
-				require.NoError(t, err)
-				require.Equal(t, x.Shape, []int{f.Tokens.Rows, f.Tokens.Cols})
-				var got []float32
-				for i := 0; i < len(f.Tokens.Data); i += x.Stride {
-					got = append(got, f.Tokens.Data[i])
-				}
-				// As the fixtures' tolerance, of which a tenth may be used.
-				tolerance := 2e-5 * x.RMS
-				golden.Close(t, fmt.Sprint(x.Side, x.Plan), got, x.Values, tolerance)
-				var sum, worst float64
-				for _, v := range f.Tokens.Data {
-					sum += float64(v) * float64(v)
-				}
-				require.InEpsilon(t, x.RMS, math.Sqrt(sum/float64(len(f.Tokens.Data))), 1e-6)
-				for i, v := range got {
-					worst = max(worst, math.Abs(float64(v-x.Values[i])))
-				}
-				t.Logf("%s@%d %s: largest difference %.2g, features' root mean square %.3g", x.Model, x.Side, x.Plan, worst, x.RMS)
-				checked++
-			}
-			require.Equal(t, 4, checked)
+			checkPublished(t, c, a.Name, a.Image)
 		})
 	}
-}
-
-// OpenAI's ViTs, the other four of the nine.
-func TestPublishedViTs(t *testing.T) {
-	golden.Long(t)
 	for _, x := range []struct {
 		a     architecture
 		other int
 	}{
-		{architecture{"ViT-B/32", 512, 224, 12, 768, 32, 12, 77, 49408, 512, 8, 12}, 288},
-		{vitB16, 192},
-		{vitL14, 196},
-		{architecture{"ViT-L/14@336", 768, 336, 24, 1024, 14, 16, 77, 49408, 768, 12, 12}, 224},
+		{architecture{"ViT-B/32", 512, 224, 12, 768, 32, 12, 77, 49408, 512, 8, 12}, 288}, // fixtures
+		{vitB16, 192}, // fixtures
+		{vitL14, 196}, // fixtures
+		{architecture{"ViT-L/14@336", 768, 336, 24, 1024, 14, 16, 77, 49408, 768, 12, 12}, 0},
 	} {
 		t.Run(x.a.Name, func(t *testing.T) {
 			c := x.a.model(t)
+			if x.other == 0 {
+				checkPublished(t, c, x.a.Name, x.a.Image)
+				return
+			}
 			for _, side := range []int{x.a.Image, x.other} {
 				f, err := c.EncodeImage(context.Background(), scene(100, 80), Resize(side), Operate(surgeryPlan()))
 				require.NoError(t, err)
@@ -250,6 +210,83 @@ func TestPublishedViTs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// checkPublished compares with features that internal/peers/published.py wrote,
+// at two sizes and with and without surgery.
+func checkPublished(t *testing.T, c *CLIP, model string, native int) {
+	require.Equal(t, native, c.Config().Vision.Size())
+	var cases []struct {
+		Model, Plan string
+		Side        int
+		Shape       []int
+		Stride      int
+		RMS         float64
+		Values      []float32
+	}
+	data, err := os.ReadFile("testdata/published.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &cases))
+	checked := 0
+	for _, x := range cases {
+		if x.Model != model {
+			continue
+		}
+		p := Pixels{x.Side, x.Side, golden.Blocky("input/image", []int{3, x.Side, x.Side}, 32, 1.5, 0.75)}
+		plan := map[string]Plan{"plain": {}, "surgery": surgeryPlan()}[x.Plan]
+		f, err := c.EncodePixels(context.Background(), p, Operate(plan))
+		require.NoError(t, err)
+		require.Equal(t, x.Shape, []int{f.Tokens.Rows, f.Tokens.Cols})
+		var got []float32
+		var worst, sum float64
+		for i, v := range f.Tokens.Data {
+			sum += float64(v) * float64(v)
+			if i%x.Stride == 0 {
+				worst = max(worst, math.Abs(float64(v-x.Values[len(got)])))
+				got = append(got, v)
+			}
+		}
+		golden.Close(t, fmt.Sprint(x.Side, x.Plan), got, x.Values, 2e-5*x.RMS)
+		require.InEpsilon(t, x.RMS, math.Sqrt(sum/float64(len(f.Tokens.Data))), 1e-6)
+		t.Logf("%s@%d %s: largest difference %.2g, features' root mean square %.3g", x.Model, x.Side, x.Plan, worst, x.RMS)
+		checked++
+	}
+	require.Equal(t, 4, checked)
+}
+
+// What a model holds beyond its weights: other forms of convolutions, and the
+// scratch memory of a call.
+func TestResNetMemory(t *testing.T) {
+	golden.Long(t)
+	memory := func() (m runtime.MemStats) {
+		for range 3 { // what pools keep survives one
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&m)
+		return m
+	}
+	before, parameters := memory(), 0
+	f := rn50.file(t)
+	for _, name := range f.Names() {
+		shape, _ := f.Shape(name)
+		n := 1
+		for _, extent := range shape {
+			n *= extent
+		}
+		parameters += n
+	}
+	c, err := Load(f)
+	require.NoError(t, err)
+	loaded := memory()
+	p := Pixels{224, 224, golden.Procedural("pixels", []int{3, 224, 224}, 0, 1)}
+	_, err = c.EncodePixels(context.Background(), p, Operate(surgeryPlan()))
+	require.NoError(t, err)
+	encoded := memory()
+	// All that the first call allocates, as if none of it had been freed.
+	held, scratch := int(loaded.HeapAlloc-before.HeapAlloc)-4*parameters, int(encoded.TotalAlloc-loaded.TotalAlloc)
+	t.Logf("RN50: %d MB of weights; held beside them %d MB, allocated by a call at 224 pixels %d MB", 4*parameters>>20, held>>20, scratch>>20)
+	require.Less(t, held+scratch, 200<<20)
+	runtime.KeepAlive(c)
 }
 
 // near compares features up to rounding: gonum sums in another order where a

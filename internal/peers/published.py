@@ -1,9 +1,9 @@
-"""Writes what OpenCLIP's ModifiedResNet computes with procedural weights, for the sizes that the fixtures leave out.
+"""Writes what OpenCLIP computes with procedural weights, for the published sizes that the fixtures leave out.
 
 The weights and the picture are those of the fixtures (testdata/golden, "Procedural tensors"), made from their names,
-so that the file holds a few numbers per model. TestResNetPeers of package vit reads them.
+so that the file holds a few numbers per model. TestPublished of package vit reads them.
 
-    python resnet.py [--out ../../vit/testdata/resnet.json] [--only RN101]
+    python published.py [--out ../../vit/testdata/published.json] [--only RN101]
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from open_clip.modified_resnet import ModifiedResNet
-from torch import Tensor
+from open_clip.transformer import QuickGELU, VisionTransformer
+from torch import Tensor, nn
 
 # name: embedding, stages, width, sides of the pictures: the model's own and another
 SIZES = {
@@ -26,6 +27,10 @@ SIZES = {
     "RN50x4": (640, (4, 6, 10, 6), 80, (288, 192)),
     "RN50x16": (768, (6, 8, 18, 8), 96, (384, 224)),
     "RN50x64": (1024, (3, 15, 36, 10), 128, (448, 256)),
+}
+# name: embedding, layers, width, heads, patch, sides of the pictures
+VITS = {
+    "ViT-L/14@336": (768, 24, 1024, 16, 14, (336, 224)),
 }
 VALUES = 80  # per output
 
@@ -46,7 +51,7 @@ def uniform(name: str, shape: tuple[int, ...], a: float, b: float) -> np.ndarray
 
 
 def weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The fixtures' rules R01–R20, as far as they concern a ResNet."""
+    """The fixtures' rules R01–R20, as far as they concern an image tower."""
     def fan(g: float, n: int) -> float:
         return math.sqrt(3 * g / n)
     layer = key.startswith("visual.layer")
@@ -54,8 +59,10 @@ def weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
         a, b = 0, 0.1
     elif key.endswith("running_var"):
         a, b = 1, 0.5
+    elif key.endswith("class_embedding"):
+        a, b = 0, 1
     elif key.endswith("positional_embedding"):
-        a, b = 0, 1.5
+        a, b = 0, 1.5 if ".attnpool." in key else 0.5
     elif layer and key.endswith("bn3.weight"):
         a, b = 0.15, 0.1
     elif layer and key.endswith("bn3.bias"):
@@ -66,10 +73,12 @@ def weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
         a, b = 1, 0.1
     elif len(shape) == 1:
         a, b = 0, 0.05
+    elif key == "visual.proj":
+        a, b = 0, fan(1, shape[0])
     elif len(shape) == 4:
-        a, b = 0, fan(2, math.prod(shape[1:]))
+        a, b = 0, fan(1 if key == "visual.conv1.weight" and shape[2] != 3 else 2, math.prod(shape[1:]))
     else:
-        a, b = 0, fan(1 if ".c_proj." in key else 0.5, shape[1])
+        a, b = 0, fan(0.5 if ".attnpool." in key and ".c_proj." not in key else 1, shape[1])
     return uniform(key, shape, a, b)
 
 
@@ -79,19 +88,20 @@ def picture(side: int, cell: int = 32) -> Tensor:
     return torch.from_numpy(block + uniform(name, (3, side, side), 0, 0.75))[None]
 
 
-def trunk(m: ModifiedResNet, x: Tensor) -> Tensor:
-    return m.layer4(m.layer3(m.layer2(m.layer1(m.stem(x)))))
-
-
-def rows(m: ModifiedResNet, x: Tensor, surgery: bool) -> Tensor:
-    """Every row of the attention pool; its table resized from the original."""
-    pool, (h, w) = m.attnpool, x.shape[2:]
-    table = pool.positional_embedding
+def resized(table: Tensor, h: int, w: int) -> Tensor:
+    """Positions of a grid of h×w, the class row's first."""
     native = math.isqrt(len(table) - 1)
-    if (h, w) != (native, native):
-        grid = table[1:].reshape(1, native, native, -1).permute(0, 3, 1, 2)
-        grid = F.interpolate(grid, size=(h, w), mode="bilinear", align_corners=False)
-        table = torch.cat([table[:1], grid.flatten(2)[0].T])
+    if (h, w) == (native, native):
+        return table
+    grid = table[1:].reshape(1, native, native, -1).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size=(h, w), mode="bilinear", align_corners=False)
+    return torch.cat([table[:1], grid.flatten(2)[0].T])
+
+
+def resnet_rows(m: ModifiedResNet, x: Tensor, surgery: bool) -> Tensor:
+    """Every row of the attention pool."""
+    pool, x = m.attnpool, m.layer4(m.layer3(m.layer2(m.layer1(m.stem(x)))))
+    table = resized(pool.positional_embedding, *x.shape[2:])
     x = x.flatten(2).permute(2, 0, 1)
     x = torch.cat([x.mean(0, keepdim=True), x]) + table[:, None]
     q, k = (pool.v_proj, pool.v_proj) if surgery else (pool.q_proj, pool.k_proj)
@@ -102,26 +112,57 @@ def rows(m: ModifiedResNet, x: Tensor, surgery: bool) -> Tensor:
     return y[:, 0]
 
 
+def vit_rows(m: VisionTransformer, x: Tensor, surgery: bool) -> Tensor:
+    """Every row, under surgery patches from the second stream of the last six blocks."""
+    x = m.conv1(x)
+    table = resized(m.positional_embedding, *x.shape[2:])
+    x = m.ln_pre(torch.cat([m.class_embedding[None], x.flatten(2)[0].T]) + table)
+    new, blocks = x, m.transformer.resblocks
+    for i, block in enumerate(blocks):
+        a, h = block.attn, block.ln_1(x)
+        q, k, v = F.linear(h, a.in_proj_weight, a.in_proj_bias).view(len(h), 3, a.num_heads, -1).permute(1, 2, 0, 3)
+        attend = lambda q, k: a.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(0, 1).flatten(1))
+        if i >= len(blocks) - 6:
+            new = new + attend(v, v)
+        x = x + attend(q, k)
+        x = x + block.mlp(block.ln_2(x))
+        if i < len(blocks) - 6:
+            new = x
+    return m.ln_post(torch.cat([x[:1], new[1:]]) if surgery else x) @ m.proj
+
+
+def models(only: str):
+    """Names, modules, their sides and what gives all rows."""
+    for name, (embed, stages, width, sides) in SIZES.items():
+        if only in ("", name):
+            yield name, ModifiedResNet(stages, embed, width // 2, image_size=sides[0], width=width), sides, resnet_rows
+    for name, (embed, layers, width, heads, patch, sides) in VITS.items():
+        if only in ("", name):
+            yield name, VisionTransformer(sides[0], patch, width, layers, heads, 4, output_dim=embed, act_layer=QuickGELU), sides, vit_rows
+
+
+def procedural(m: nn.Module) -> nn.Module:
+    for key, value in m.state_dict().items():
+        if value.is_floating_point():
+            value.copy_(torch.from_numpy(weight("visual." + key, tuple(value.shape))))
+    return m.eval()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "vit" / "testdata" / "resnet.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "vit" / "testdata" / "published.json")
     parser.add_argument("--only", default="", help="name of one model")
     args = parser.parse_args()
     results = []
-    for name, (embed, stages, width, sides) in SIZES.items():
-        if args.only not in ("", name):
-            continue
-        model = ModifiedResNet(stages, embed, width // 2, image_size=sides[0], width=width).eval()
-        with torch.inference_mode():
-            for key, value in model.state_dict().items():
-                if value.is_floating_point():
-                    value.copy_(torch.from_numpy(weight("visual." + key, tuple(value.shape))))
+    with torch.inference_mode():
+        for name, model, sides, rows in models(args.only):
+            procedural(model)
             for side in sides:
-                maps = trunk(model, picture(side))
-                plain = rows(model, maps, False)
+                x = picture(side)
+                plain = rows(model, x, False)
                 if side == sides[0]:  # the model's own path gives the class row
-                    torch.testing.assert_close(plain[0], model(picture(side))[0], rtol=0, atol=2e-5)
-                for plan, out in (("plain", plain), ("surgery", rows(model, maps, True))):
+                    torch.testing.assert_close(plain[0], model(x)[0], rtol=0, atol=2e-5)
+                for plan, out in (("plain", plain), ("surgery", rows(model, x, True))):
                     flat = out.flatten()
                     stride = len(flat) // VALUES | 1  # odd: every column's turn comes
                     results.append({"model": name, "side": side, "plan": plan, "shape": list(out.shape), "stride": stride,
