@@ -171,7 +171,7 @@ func TestCLIPSurgeryUnit(t *testing.T) {
 	want := CLIPSurgery()
 	want.Attention = []vit.Term{{Query: vit.V, Key: vit.V, Unit: true, Scale: 8}}
 	require.Equal(t, want, CLIPSurgeryUnit())
-	c := micro.model(t, nil)
+	c := micro.model(t)
 	x := pixels(40, 24)
 	require.NotEqual(t, encode(t, c, x, CLIPSurgery()), encode(t, c, x, CLIPSurgeryUnit()))
 }
