@@ -352,13 +352,14 @@ func (f *File) addTensors(path string, src source, order binary.ByteOrder, tenso
 	return nil
 }
 
-// rowMajor reports whether the elements of a tensor follow each other.
+// rowMajor reports whether the elements of a tensor follow each other. Where
+// there are none, they do, whatever the strides.
 func rowMajor(shape, strides []int) bool {
+	if slices.Contains(shape, 0) {
+		return true
+	}
 	want := 1
 	for i, d := range slices.Backward(shape) {
-		if d == 0 {
-			return true
-		}
 		if d > 1 && strides[i] != want {
 			return false
 		}

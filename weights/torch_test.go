@@ -362,3 +362,21 @@ func TestMemoryOfHostileDirectories(t *testing.T) {
 		}
 	}
 }
+
+// A tensor without elements is never read by its strides, which may be
+// anything.
+func TestRowMajor(t *testing.T) {
+	for _, x := range []struct {
+		shape, strides []int
+		want           bool
+	}{
+		{nil, nil, true},
+		{[]int{2, 3}, []int{3, 1}, true},
+		{[]int{2, 3}, []int{1, 2}, false},
+		{[]int{2, 1, 3}, []int{3, 99, 1}, true},
+		{[]int{0, 2}, []int{1 << 62, 7}, true},
+		{[]int{2, 0}, []int{-1, -1}, true},
+	} {
+		require.Equal(t, x.want, rowMajor(x.shape, x.strides), "%v %v", x.shape, x.strides)
+	}
+}
