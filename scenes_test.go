@@ -64,13 +64,7 @@ func demo(t testing.TB) (*vit.CLIP, *sam.Model) {
 // labelSets are the nouns, and the coloured shapes with the grounds.
 func labelSets() map[string][]string {
 	nouns := shapes.Classes()
-	grounds, figures := nouns[:8], nouns[8:]
-	pairs := slices.Clone(grounds)
-	for _, colour := range []string{"red", "green", "blue", "yellow", "purple", "orange", "white", "black"} {
-		for _, figure := range figures {
-			pairs = append(pairs, colour+" "+figure)
-		}
-	}
+	pairs := append(slices.Clone(nouns[:8]), shapes.ColouredShapes()...)
 	return map[string][]string{"shape": nouns, "pair": pairs}
 }
 

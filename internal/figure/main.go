@@ -77,7 +77,7 @@ func draw(ctx context.Context, clip *vit.CLIP, model *sam.Model, img image.Image
 		return nil, err
 	}
 	cutouts, err := clipsurgery.Segment(ctx, clip, model, img, []string{label},
-		clipsurgery.Among(among()...), clipsurgery.ImageOptions(vit.Resize(192)))
+		clipsurgery.Among(append(shapes.Classes()[:8], shapes.ColouredShapes()...)...), clipsurgery.ImageOptions(vit.Resize(192)))
 	if err != nil {
 		return nil, err
 	}
@@ -93,17 +93,6 @@ func draw(ctx context.Context, clip *vit.CLIP, model *sam.Model, img image.Image
 		tiles = append(tiles, surgery.Tile{Picture: overlay, Caption: m.name})
 	}
 	return append(tiles, surgery.Tile{Picture: cut(img, cutouts[0].Mask), Caption: "cut out"}), nil
-}
-
-// among is all that the scenes may show.
-func among() []string {
-	all := shapes.Classes()[:8]
-	for _, colour := range []string{"red", "green", "blue", "yellow", "purple", "orange", "white", "black"} {
-		for _, shape := range shapes.Classes()[8:] {
-			all = append(all, colour+" "+shape)
-		}
-	}
-	return all
 }
 
 // cut is the pixels of a mask, on the chequered ground of the transparent.

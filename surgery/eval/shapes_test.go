@@ -60,12 +60,7 @@ func TestShapesMetrics(t *testing.T) {
 	require.NoError(t, err)
 
 	nouns := shapes.Classes()
-	var pairs []string
-	for _, colour := range []string{"red", "green", "blue", "yellow", "purple", "orange", "white", "black"} {
-		for _, shape := range nouns[8:] {
-			pairs = append(pairs, colour+" "+shape)
-		}
-	}
+	pairs := shapes.ColouredShapes()
 	text, err := clip.EncodeLabels(ctx, append(append([]string{""}, nouns...), pairs...), surgery.Templates())
 	require.NoError(t, err)
 	empty := rowsOf(text, 0, 1)

@@ -110,6 +110,18 @@ func Classes() []string {
 		"circle", "square", "triangle", "star", "heart", "ring", "cross", "moon", "arrow", "diamond"}
 }
 
+// ColouredShapes returns the 80 names of things, such as "red circle": the
+// shapes of [Classes] in each of 8 colours, colour by colour.
+func ColouredShapes() []string {
+	var all []string
+	for _, colour := range []string{"red", "green", "blue", "yellow", "purple", "orange", "white", "black"} {
+		for _, shape := range Classes()[8:] {
+			all = append(all, colour+" "+shape)
+		}
+	}
+	return all
+}
+
 // Scenes returns the 24 held-out scenes.
 func Scenes() ([]Scene, error) {
 	sub, err := fs.Sub(files, "scenes")
