@@ -39,26 +39,36 @@ func gemmTiled(t *Team, k Kernel, dst, a blas32.General, b *Packed, e Epilogue) 
 	tile := &k.table().gemm
 	walks := (b.k + tile.depth - 1) / tile.depth
 	p.depth = ((b.k+walks-1)/walks + 3) &^ 3
-	rows := tile.blockRows(p.depth)
+	size := t.Size()
 	p.tiles = (dst.Rows + tile.rows - 1) / tile.rows
-	p.rowBlocks = (dst.Rows + rows - 1) / rows
 	p.panels = (dst.Cols + 2*tile.lanes - 1) / (2 * tile.lanes)
-	blocks := p.rowBlocks
-	if size := t.Size(); size > 1 {
-		blocks = max(blocks, blocksPerWorker*size)
+	p.rowBlocks, p.panelBlocks = 1, 1
+	blocks := blocksPerWorker
+	if rows := tile.blockRows(p.depth); dst.Rows > rows {
+		// As many for every worker.
+		rows = max(panelShares*tile.rows, rows/5*2) * size
+		p.rowBlocks = (dst.Rows + rows - 1) / rows * size
+		blocks = rowBlocksPerWorker
 	}
-	p.panelBlocks = min(p.panels, (blocks+p.rowBlocks-1)/p.rowBlocks)
+	if size > 1 {
+		p.panelBlocks = min(p.panels, (blocks*size+p.rowBlocks-1)/p.rowBlocks)
+	}
 	t.Do(p.rowBlocks*p.panelBlocks, p.block)
 	*p = product{block: p.block}
 	products.Put(p)
 }
 
-// blocksPerWorker is how many blocks there are at least for each worker to
-// take, so that one who is held up does not hold up the others.
-const blocksPerWorker = 4
+// blocksPerWorker and rowBlocksPerWorker are how many blocks there are at least
+// for each worker to take where a is one block of rows and where it is several,
+// so that one who is held up does not hold up the others.
+const (
+	blocksPerWorker    = 4 // each reads all of a and starts with a panel not yet fetched
+	rowBlocksPerWorker = 16
+)
 
-// blockRows is how many rows of a at most a block has, so deep: they take three
-// quarters of what the second-level cache has beside two panels.
+// blockRows is how many rows of a at most stay together, so deep: they take
+// three quarters of what the second-level cache has beside two panels. Where a
+// has more, blocks are smaller, because more of dst passes through the cache.
 func (t *tile) blockRows(depth int) int {
 	panels := 2 * 2 * t.lanes * depth
 	return max(panelShares*t.rows, (secondLevelFloats()-panels)/4*3/depth)
