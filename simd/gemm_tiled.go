@@ -45,9 +45,10 @@ func gemmTiled(t *Team, k Kernel, dst, a blas32.General, b *Packed, e Epilogue) 
 	p.rowBlocks, p.panelBlocks = 1, 1
 	blocks := blocksPerWorker
 	if rows := tile.blockRows(p.depth); dst.Rows > rows {
-		// As many for every worker.
-		rows = max(panelShares*tile.rows, rows/5*2) * size
-		p.rowBlocks = (dst.Rows + rows - 1) / rows * size
+		rows = max(panelShares*tile.rows, rows/5*2)
+		if p.rowBlocks = (dst.Rows + rows - 1) / rows; p.rowBlocks > size {
+			p.rowBlocks = (p.rowBlocks + size - 1) / size * size // as many for every worker
+		}
 		blocks = rowBlocksPerWorker
 	}
 	if size > 1 {

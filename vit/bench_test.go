@@ -107,36 +107,41 @@ func BenchmarkImageTower(b *testing.B) {
 	}
 }
 
-// BenchmarkEncodeImages encodes 8 pictures of 640×480, resizing included.
+// BenchmarkEncodeImages encodes 8 pictures of 640×480, resizing included, and
+// reports the ratio to one by one.
 func BenchmarkEncodeImages(b *testing.B) {
-	c, ctx := benchModel(b, vitB16), context.Background()
-	imgs := slices.Repeat([]image.Image{scene(640, 480)}, 8)
-	oneByOne := func() {
-		for _, img := range imgs {
-			_, err := c.EncodeImage(ctx, img)
-			require.NoError(b, err)
-		}
+	for _, a := range []architecture{vitB32, vitB16, vitL14} {
+		b.Run(strings.ReplaceAll(a.Name, "/", "-"), func(b *testing.B) {
+			c, ctx := benchModel(b, a), context.Background()
+			imgs := slices.Repeat([]image.Image{scene(640, 480)}, 8)
+			oneByOne := func() {
+				for _, img := range imgs {
+					_, err := c.EncodeImage(ctx, img)
+					require.NoError(b, err)
+				}
+			}
+			together := func() {
+				_, err := c.EncodeImages(ctx, imgs)
+				require.NoError(b, err)
+			}
+			took := func(f func()) float64 {
+				start := time.Now()
+				f()
+				return time.Since(start).Seconds()
+			}
+			took(oneByOne)
+			took(together)
+			var ratios, times []float64
+			for b.Loop() {
+				alone, joint := took(oneByOne), took(together)
+				ratios, times = append(ratios, alone/joint), append(times, joint)
+			}
+			slices.Sort(ratios)
+			slices.Sort(times)
+			b.ReportMetric(float64(len(imgs))/times[len(times)/2], "images/s")
+			b.ReportMetric(ratios[len(ratios)/2], "×one-by-one")
+		})
 	}
-	together := func() {
-		_, err := c.EncodeImages(ctx, imgs)
-		require.NoError(b, err)
-	}
-	took := func(f func()) float64 {
-		start := time.Now()
-		f()
-		return time.Since(start).Seconds()
-	}
-	took(oneByOne)
-	took(together)
-	var ratios, times []float64
-	for b.Loop() {
-		alone, joint := took(oneByOne), took(together)
-		ratios, times = append(ratios, alone/joint), append(times, joint)
-	}
-	slices.Sort(ratios)
-	slices.Sort(times)
-	b.ReportMetric(float64(len(imgs))/times[len(times)/2], "images/s")
-	b.ReportMetric(ratios[len(ratios)/2], "×one-by-one")
 }
 
 // BenchmarkLabels reports how many rows pass a block against the reference's

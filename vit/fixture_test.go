@@ -28,6 +28,7 @@ type architecture struct {
 
 // published architectures, for benchmarks and full-size tests.
 var (
+	vitB32 = architecture{"ViT-B/32", 512, 224, 12, 768, 32, 12, 77, 49408, 512, 8, 12}
 	vitB16 = architecture{"ViT-B/16", 512, 224, 12, 768, 16, 12, 77, 49408, 512, 8, 12}
 	vitL14 = architecture{"ViT-L/14", 768, 224, 24, 1024, 14, 16, 77, 49408, 768, 12, 12}
 	tiny   = architecture{"tiny", 64, 64, 8, 128, 16, 2, 77, 49408, 64, 1, 3}

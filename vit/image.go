@@ -123,9 +123,11 @@ func (c *CLIP) pictures(imgs []image.Image, t transform) ([]picture, error) {
 	return pictures, nil
 }
 
-// batchRows is how many rows pass the tower together, if one picture does not
-// have more.
-const batchRows = 4096
+// batchRows is about how many rows pass the tower together, if one picture does
+// not have more: enough to keep many workers busy and to read the weights once
+// for several pictures, few enough that what one operation writes is still in
+// the third-level cache for the next.
+const batchRows = 1024
 
 // encode runs pictures through the tower under every plan, in batches, and
 // returns features by picture and plan.
@@ -157,23 +159,27 @@ func (c *CLIP) encode(ctx context.Context, pictures []picture, plans []Plan, pro
 	return all, nil
 }
 
-// batches cuts pictures into runs of at most batchRows rows and counts the
-// steps of them all.
+// batches cuts pictures into runs of about the same number of rows and counts
+// the steps of them all.
 func (c *CLIP) batches(pictures []picture, plans []Plan) (batches [][]picture, steps int) {
-	for len(pictures) > 0 {
-		n, rows := 0, 0
-		var sizes []image.Point
-		for _, p := range pictures {
-			grid := c.vision.grid(p.input)
-			if rows += 1 + grid.X*grid.Y; rows > batchRows && n > 0 {
-				break
-			}
-			sizes = append(sizes, p.input)
-			n++
+	rows, sizes := make([]int, len(pictures)), make([]image.Point, len(pictures))
+	total := 0
+	for i, p := range pictures {
+		sizes[i] = p.input
+		grid := c.vision.grid(p.input)
+		rows[i] = 1 + grid.X*grid.Y
+		total += rows[i]
+	}
+	runs := (total + batchRows - 1) / batchRows
+	before, first := 0, 0
+	for i := range pictures {
+		before += rows[i]
+		// The run that owns the middle row of the picture that follows.
+		if end := i + 1; end == len(pictures) || (before+rows[end]/2)*runs/total > (before-rows[i]+rows[i]/2)*runs/total {
+			steps += c.vision.steps(sizes[first:end], plans)
+			batches = append(batches, pictures[first:end])
+			first = end
 		}
-		steps += c.vision.steps(sizes, plans)
-		batches = append(batches, pictures[:n])
-		pictures = pictures[n:]
 	}
 	return batches, steps
 }

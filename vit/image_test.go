@@ -9,8 +9,10 @@ import (
 	"image/draw"
 	"image/png"
 	"math"
+	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -160,6 +162,37 @@ func TestEncodePlansAndImages(t *testing.T) {
 	none, err := c.EncodeImages(ctx, nil)
 	require.NoError(t, err)
 	require.Empty(t, none)
+}
+
+func TestBatchesAreEven(t *testing.T) {
+	c := micro.model(t)
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 100 {
+		largest := 1 + r.IntN(60) // patches a side
+		pictures := make([]picture, r.IntN(40))
+		for i := range pictures {
+			pictures[i].input = image.Pt(1+r.IntN(largest), 1+r.IntN(largest)).Mul(micro.Patch)
+			pictures[i].size.X = i
+		}
+		batches, steps := c.batches(pictures, []Plan{{}})
+		require.Equal(t, len(batches)*micro.Layers, steps)
+		require.Equal(t, pictures, append([]picture{}, slices.Concat(batches...)...))
+		for _, batch := range batches {
+			rows, most := 0, 0
+			for _, p := range batch {
+				n := 1 + p.input.X*p.input.Y/(micro.Patch*micro.Patch)
+				rows, most = rows+n, max(most, n)
+			}
+			require.LessOrEqual(t, rows, batchRows+most)
+		}
+	}
+	same := make([]picture, 7)
+	for i := range same {
+		same[i].input = image.Pt(15, 15).Mul(micro.Patch)
+	}
+	batches, _ := c.batches(same, []Plan{{}})
+	require.Len(t, batches, 2)
+	require.Len(t, batches[0], 3)
 }
 
 func TestImageErrors(t *testing.T) {

@@ -190,7 +190,7 @@ func TestPublished(t *testing.T) {
 		a     architecture
 		other int
 	}{
-		{architecture{"ViT-B/32", 512, 224, 12, 768, 32, 12, 77, 49408, 512, 8, 12}, 288}, // fixtures
+		{vitB32, 288}, // fixtures
 		{vitB16, 192}, // fixtures
 		{vitL14, 196}, // fixtures
 		{architecture{"ViT-L/14@336", 768, 336, 24, 1024, 14, 16, 77, 49408, 768, 12, 12}, 0},
