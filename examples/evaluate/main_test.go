@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"image"
 	"image/png"
@@ -12,23 +11,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/internal/cli/clitest"
 	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/clipsurgery/clipsurgery/surgery/eval"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
 	"github.com/stretchr/testify/require"
 )
-
-// set gives flags values for a test.
-func set(t *testing.T, values map[string]string) {
-	t.Helper()
-	for name, v := range values {
-		f := flag.Lookup(name)
-		require.NotNil(t, f, name)
-		before := f.Value.String()
-		require.NoError(t, f.Value.Set(v))
-		t.Cleanup(func() { require.NoError(t, f.Value.Set(before)) })
-	}
-}
 
 // scores are the results in -out, without the time that they took.
 func scores(t *testing.T) map[string]*eval.Score {
@@ -47,7 +35,9 @@ func scores(t *testing.T) map[string]*eval.Score {
 // one run.
 func TestPartsAndResumption(t *testing.T) {
 	ctx, dir := context.Background(), t.TempDir()
-	set(t, map[string]string{"out": dir, "plans": "Raw,CLIPSurgery", "scores": "surgery,single"})
+	clitest.Set(t, "out", dir)
+	clitest.Set(t, "plans", "Raw,CLIPSurgery")
+	clitest.Set(t, "scores", "surgery,single")
 	require.NoError(t, run(ctx))
 	whole := scores(t)
 	require.Len(t, whole, 4)
@@ -58,20 +48,27 @@ func TestPartsAndResumption(t *testing.T) {
 	require.Contains(t, string(table), "shapes: IoU@0.5")
 
 	a, b := filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json")
-	set(t, map[string]string{"state": a, "count": "10"})
+	clitest.Set(t, "state", a)
+	clitest.Set(t, "count", "10")
 	require.NoError(t, run(ctx))
 	require.Equal(t, 10, scores(t)["Raw - empty text"].Pictures)
-	set(t, map[string]string{"state": b, "count": "0", "from": "10"})
+	clitest.Set(t, "state", b)
+	clitest.Set(t, "count", "0")
+	clitest.Set(t, "from", "10")
 	require.NoError(t, run(ctx))
-	set(t, map[string]string{"state": "", "merge": a + "," + b, "from": "0"})
+	clitest.Set(t, "state", "")
+	clitest.Set(t, "merge", a+","+b)
+	clitest.Set(t, "from", "0")
 	require.NoError(t, run(ctx))
 	require.Equal(t, whole, scores(t))
-	set(t, map[string]string{"merge": a + "," + a})
+	clitest.Set(t, "merge", a+","+a)
 	require.ErrorContains(t, run(ctx), "counted twice")
-	set(t, map[string]string{"scores": "surgery"})
+	clitest.Set(t, "scores", "surgery")
 	require.ErrorContains(t, run(ctx), "other settings")
 
-	set(t, map[string]string{"merge": "", "state": a, "scores": "surgery,single"})
+	clitest.Set(t, "merge", "")
+	clitest.Set(t, "state", a)
+	clitest.Set(t, "scores", "surgery,single")
 	interrupted, cancel := context.WithCancel(ctx)
 	cancel()
 	require.ErrorIs(t, run(interrupted), context.Canceled)
@@ -109,9 +106,13 @@ func TestVOC(t *testing.T) {
 	}
 	write("ImageSets/Segmentation/val.txt", strings.Join(names, "\n"))
 	write("classes.txt", strings.Join(shapes.Classes()[:8], ", ")+"\n"+strings.Join(shapes.Classes()[8:], "\n"))
-	set(t, map[string]string{"out": dir, "plans": "CLIPSurgery", "voc": dir})
+	clitest.Set(t, "out", dir)
+	clitest.Set(t, "plans", "CLIPSurgery")
+	clitest.Set(t, "voc", dir)
 	require.ErrorContains(t, run(context.Background()), "-classes")
-	set(t, map[string]string{"classes": filepath.Join(dir, "classes.txt"), "refine": "true", "threshold": "0.2"})
+	clitest.Set(t, "classes", filepath.Join(dir, "classes.txt"))
+	clitest.Set(t, "refine", "true")
+	clitest.Set(t, "threshold", "0.2")
 	require.NoError(t, run(context.Background()))
 	s := scores(t)["CLIPSurgery"]
 	require.Equal(t, 4, s.Pictures)

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/clipsurgery/clipsurgery/internal/cli/clitest"
+	"github.com/clipsurgery/clipsurgery/surgery"
+	"github.com/stretchr/testify/require"
+)
+
+func TestLabel(t *testing.T) {
+	clitest.Set(t, "out", t.TempDir())
+	require.NoError(t, run(context.Background()))
+	jobs, _, err := work()
+	require.NoError(t, err)
+	for _, j := range jobs {
+		for _, suffix := range []string{"-label.png", "-labels.png"} {
+			picture := clitest.PNG(t, filepath.Join(*out, j.name+suffix))
+			if suffix == "-labels.png" {
+				require.Equal(t, j.picture.Bounds().Size(), picture.Bounds().Size())
+			}
+		}
+	}
+}
+
+func TestOwnClasses(t *testing.T) {
+	clitest.Set(t, "labels", "circle, sky")
+	jobs, classes, err := work()
+	require.NoError(t, err)
+	require.Equal(t, surgery.Nouns("circle", "sky"), classes)
+	require.Equal(t, "–", jobs[0].right(surgery.NewLabelMap(2, 2)), "what is right is not known")
+
+	clitest.Set(t, "classes", filepath.Join(t.TempDir(), "classes.txt"))
+	require.NoError(t, os.WriteFile(*classFile, []byte("- background\ncar, automobile\n"), 0o644))
+	_, classes, err = work()
+	require.NoError(t, err)
+	require.Equal(t, surgery.ParseClasses("- background\ncar, automobile\n"), classes)
+	require.Len(t, classes, 2)
+
+	clitest.Set(t, "labels", "")
+	clitest.Set(t, "classes", "")
+	clitest.Set(t, "image", "picture.png")
+	_, _, err = work()
+	require.ErrorContains(t, err, "-labels")
+}
+
+func TestOptionsExclude(t *testing.T) {
+	clitest.Set(t, "size", "96")
+	opts, err := options()
+	require.NoError(t, err)
+	require.NotEmpty(t, opts)
+	clitest.Set(t, "windows", "true")
+	_, err = options()
+	require.ErrorContains(t, err, "exclude")
+	clitest.Set(t, "plan", "none")
+	_, err = options()
+	require.Error(t, err)
+}
+
+func TestRightAndShares(t *testing.T) {
+	truth, found := surgery.NewLabelMap(20, 10), surgery.NewLabelMap(20, 10)
+	for i := range truth.Labels {
+		truth.Labels[i] = uint16(i % 4)
+		found.Labels[i] = uint16(i % 2)
+	}
+	require.Equal(t, "50%", job{truth: truth}.right(found))
+	found.Labels[0] = 2 // half a per cent of the pixels
+	found.Labels[1] = 9 // no class
+	require.Equal(t, []surgery.Ranked{{Label: 0, Score: 49.5}, {Label: 1, Score: 49.5}}, shares(found, 3))
+}
