@@ -162,24 +162,23 @@ func (c *CLIP) encode(ctx context.Context, pictures []picture, plans []Plan, pro
 // batches cuts pictures into runs of about the same number of rows and counts
 // the steps of them all.
 func (c *CLIP) batches(pictures []picture, plans []Plan) (batches [][]picture, steps int) {
-	rows, sizes := make([]int, len(pictures)), make([]image.Point, len(pictures))
+	sizes := make([]image.Point, len(pictures))
+	middle := make([]int, len(pictures)) // row of each picture among those of all
 	total := 0
 	for i, p := range pictures {
-		sizes[i] = p.input
 		grid := c.vision.grid(p.input)
-		rows[i] = 1 + grid.X*grid.Y
-		total += rows[i]
+		rows := 1 + grid.X*grid.Y
+		sizes[i], middle[i] = p.input, total+rows/2
+		total += rows
 	}
 	runs := (total + batchRows - 1) / batchRows
-	before, first := 0, 0
-	for i := range pictures {
-		before += rows[i]
-		// The run that owns the middle row of the picture that follows.
-		if end := i + 1; end == len(pictures) || (before+rows[end]/2)*runs/total > (before-rows[i]+rows[i]/2)*runs/total {
-			steps += c.vision.steps(sizes[first:end], plans)
-			batches = append(batches, pictures[first:end])
-			first = end
+	for first, end := 0, 0; first < len(pictures); first = end {
+		run := middle[first] * runs / total
+		for end < len(pictures) && middle[end]*runs/total == run {
+			end++
 		}
+		steps += c.vision.steps(sizes[first:end], plans)
+		batches = append(batches, pictures[first:end])
 	}
 	return batches, steps
 }
