@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"image"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/clipsurgery/clipsurgery/internal/cli"
+	"github.com/clipsurgery/clipsurgery/internal/cli/clitest"
+	"github.com/clipsurgery/clipsurgery/sam"
+	"github.com/clipsurgery/clipsurgery/weights/shapes"
+	"github.com/stretchr/testify/require"
+)
+
+func TestEverythingInOwnPicture(t *testing.T) {
+	scenes, err := shapes.Scenes()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "own picture.png")
+	require.NoError(t, cli.SavePNG(file, scenes[0].Picture))
+	for name, value := range map[string]string{"out": dir, "image": file, "side": "8", "min-area": "4"} {
+		clitest.Set(t, name, value)
+	}
+	require.NoError(t, run(context.Background()))
+
+	clitest.PNG(t, filepath.Join(dir, "everything.png"))
+	overlay := clitest.PNG(t, filepath.Join(dir, "own picture-everything.png"))
+	require.Equal(t, scenes[0].Picture.Bounds().Size(), overlay.Bounds().Size())
+	data, err := os.ReadFile(filepath.Join(dir, "own picture-everything.json"))
+	require.NoError(t, err)
+	var coco struct {
+		Images []struct {
+			FileName string `json:"file_name"`
+		}
+		Annotations []struct {
+			Area         int
+			Segmentation struct{ Size [2]int }
+		}
+	}
+	require.NoError(t, json.Unmarshal(data, &coco))
+	require.Equal(t, "own picture.png", coco.Images[0].FileName)
+	require.GreaterOrEqual(t, len(coco.Annotations), len(scenes[0].Things), string(data))
+	for _, a := range coco.Annotations {
+		require.Positive(t, a.Area)
+		require.Equal(t, [2]int{128, 128}, a.Segmentation.Size)
+	}
+}
+
+func TestCoverageAndFound(t *testing.T) {
+	mask := func(r image.Rectangle) sam.Mask {
+		g := image.NewAlpha(image.Rect(0, 0, 10, 10))
+		for y := r.Min.Y; y < r.Max.Y; y++ {
+			for x := r.Min.X; x < r.Max.X; x++ {
+				g.Pix[g.PixOffset(x, y)] = 255
+			}
+		}
+		return sam.MaskOf(g)
+	}
+	left, right := mask(image.Rect(0, 0, 5, 10)), mask(image.Rect(5, 0, 10, 5))
+	share, err := coverage(image.NewGray(image.Rect(0, 0, 10, 10)), []sam.Mask{left, left, right})
+	require.NoError(t, err)
+	require.Equal(t, 0.75, share)
+	n, err := job{truth: []sam.Mask{left, right}}.found([]sam.Mask{left})
+	require.NoError(t, err)
+	require.Equal(t, "1 of 2", n)
+	n, err = job{}.found(nil)
+	require.NoError(t, err)
+	require.Equal(t, "-", n)
+}
