@@ -20,16 +20,16 @@ type projections struct{ q, k, v, out []float32 }
 
 func loadAttention(l *loader, prefix string, width, inner, heads int) (attention, projections) {
 	w := projections{
-		q:   l.tensor(prefix+".q_proj.weight", inner, width),
-		k:   l.tensor(prefix+".k_proj.weight", inner, width),
-		v:   l.tensor(prefix+".v_proj.weight", inner, width),
-		out: l.tensor(prefix+".out_proj.weight", width, inner),
+		q:   l.Tensor(prefix+".q_proj.weight", inner, width),
+		k:   l.Tensor(prefix+".k_proj.weight", inner, width),
+		v:   l.Tensor(prefix+".v_proj.weight", inner, width),
+		out: l.Tensor(prefix+".out_proj.weight", width, inner),
 	}
 	return attention{
-		q:     l.pack(w.q, inner, width, l.tensor(prefix+".q_proj.bias", inner)),
-		k:     l.pack(w.k, inner, width, l.tensor(prefix+".k_proj.bias", inner)),
-		v:     l.pack(w.v, inner, width, l.tensor(prefix+".v_proj.bias", inner)),
-		out:   l.pack(w.out, width, inner, l.tensor(prefix+".out_proj.bias", width)),
+		q:     l.Pack(w.q, inner, width, l.Tensor(prefix+".q_proj.bias", inner)),
+		k:     l.Pack(w.k, inner, width, l.Tensor(prefix+".k_proj.bias", inner)),
+		v:     l.Pack(w.v, inner, width, l.Tensor(prefix+".v_proj.bias", inner)),
+		out:   l.Pack(w.out, width, inner, l.Tensor(prefix+".out_proj.bias", width)),
 		heads: heads,
 	}, w
 }

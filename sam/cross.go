@@ -23,9 +23,9 @@ type imageToTokens struct {
 func loadTokensToImage(l *loader, prefix string, c *Config) tokensToImage {
 	a, w := loadAttention(l, prefix, c.PromptWidth, c.CrossWidth, c.DecoderHeads)
 	t := tokensToImage{attention: a}
-	if !l.listing() {
-		t.queries = carryInto(l.kernel, w.k, c.CrossWidth, c.PromptWidth, c.DecoderHeads)
-		t.results = carryBack(l.kernel, w.v, c.CrossWidth, c.PromptWidth, c.DecoderHeads)
+	if !l.Listing() {
+		t.queries = carryInto(l.Kernel, w.k, c.CrossWidth, c.PromptWidth, c.DecoderHeads)
+		t.results = carryBack(l.Kernel, w.v, c.CrossWidth, c.PromptWidth, c.DecoderHeads)
 	}
 	return t
 }
@@ -33,9 +33,9 @@ func loadTokensToImage(l *loader, prefix string, c *Config) tokensToImage {
 func loadImageToTokens(l *loader, prefix string, c *Config) imageToTokens {
 	a, w := loadAttention(l, prefix, c.PromptWidth, c.CrossWidth, c.DecoderHeads)
 	t := imageToTokens{attention: a}
-	if !l.listing() {
-		t.keys = carryInto(l.kernel, w.q, c.CrossWidth, c.PromptWidth, c.DecoderHeads)
-		t.results = carryThrough(l.kernel, w.out, c.CrossWidth, c.PromptWidth, c.DecoderHeads)
+	if !l.Listing() {
+		t.keys = carryInto(l.Kernel, w.q, c.CrossWidth, c.PromptWidth, c.DecoderHeads)
+		t.results = carryThrough(l.Kernel, w.out, c.CrossWidth, c.PromptWidth, c.DecoderHeads)
 	}
 	return t
 }

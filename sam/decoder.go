@@ -50,11 +50,11 @@ func loadDecoder(l *loader, c *Config) *decoder {
 	const p = "mask_decoder."
 	w := c.PromptWidth
 	d := &decoder{
-		iouToken:   l.matrix(p+"iou_token.weight", 1, w),
-		maskTokens: l.matrix(p+"mask_tokens.weight", c.Masks, w),
+		iouToken:   l.Matrix(p+"iou_token.weight", 1, w),
+		maskTokens: l.Matrix(p+"mask_tokens.weight", c.Masks, w),
 		layers:     make([]twoWayLayer, c.DecoderDepth),
 		final:      loadTokensToImage(l, p+"transformer.final_attn_token_to_image", c),
-		finalNorm:  l.norm(p+"transformer.norm_final_attn", w, finalNormEps),
+		finalNorm:  l.Norm(p+"transformer.norm_final_attn", w, finalNormEps),
 		upscaling:  loadUpscaling(l, p+"output_upscaling", w),
 		hyper:      make([]perceptron, c.Masks),
 		iou:        loadPerceptron(l, p+"iou_prediction_head", w, c.IoUHidden, c.Masks, c.IoUDepth),
@@ -67,17 +67,17 @@ func loadDecoder(l *loader, c *Config) *decoder {
 		self, _ := loadAttention(l, q+"self_attn", w, w, c.DecoderHeads)
 		d.layers[i] = twoWayLayer{
 			self:    self,
-			norm1:   l.norm(q+"norm1", w, c.DecoderEps),
+			norm1:   l.Norm(q+"norm1", w, c.DecoderEps),
 			toImage: loadTokensToImage(l, q+"cross_attn_token_to_image", c),
-			norm2:   l.norm(q+"norm2", w, c.DecoderEps),
+			norm2:   l.Norm(q+"norm2", w, c.DecoderEps),
 			mlp: nn.MLP{
 				In:  l.linear(q+"mlp.lin1", c.DecoderHidden, w),
 				Out: l.linear(q+"mlp.lin2", w, c.DecoderHidden),
 				Act: simd.ReLU,
 			},
-			norm3:    l.norm(q+"norm3", w, c.DecoderEps),
+			norm3:    l.Norm(q+"norm3", w, c.DecoderEps),
 			toTokens: loadImageToTokens(l, q+"cross_attn_image_to_token", c),
-			norm4:    l.norm(q+"norm4", w, c.DecoderEps),
+			norm4:    l.Norm(q+"norm4", w, c.DecoderEps),
 		}
 	}
 	return d

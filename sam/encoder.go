@@ -68,7 +68,7 @@ func loadViT(l *loader, c *ViTConfig, patchSize, grid, out int) *vit {
 	v := &vit{
 		patch:     l.patches(p+"patch_embed.proj", c.Width, 3, patchSize),
 		patchSize: patchSize,
-		positions: l.tensor(p+"pos_embed", 1, grid, grid, c.Width),
+		positions: l.Tensor(p+"pos_embed", 1, grid, grid, c.Width),
 		grid:      grid,
 		blocks:    make([]vitBlock, c.Depth),
 		neck:      loadNeck(l, p+"neck", c.Width, out),
@@ -82,17 +82,17 @@ func loadViT(l *loader, c *ViTConfig, patchSize, grid, out int) *vit {
 func loadViTBlock(l *loader, p string, c *ViTConfig, i int) vitBlock {
 	dim := c.Width / max(c.Heads, 1)
 	return vitBlock{
-		norm1: l.norm(p+"norm1", c.Width, c.Eps),
+		norm1: l.Norm(p+"norm1", c.Width, c.Eps),
 		qkv:   l.linear(p+"attn.qkv", 3*c.Width, c.Width),
 		proj:  l.linear(p+"attn.proj", c.Width, c.Width),
 		relPos: relPos{
-			rows: l.tensor(p+"attn.rel_pos_h", c.Tables[i], dim),
-			cols: l.tensor(p+"attn.rel_pos_w", c.Tables[i], dim),
+			rows: l.Tensor(p+"attn.rel_pos_h", c.Tables[i], dim),
+			cols: l.Tensor(p+"attn.rel_pos_w", c.Tables[i], dim),
 			dim:  dim,
 		},
 		heads:  c.Heads,
 		window: c.Windows[i],
-		norm2:  l.norm(p+"norm2", c.Width, c.Eps),
+		norm2:  l.Norm(p+"norm2", c.Width, c.Eps),
 		mlp: nn.MLP{
 			In:  l.linear(p+"mlp.lin1", c.Hidden, c.Width),
 			Out: l.linear(p+"mlp.lin2", c.Width, c.Hidden),

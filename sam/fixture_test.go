@@ -61,16 +61,21 @@ func (a architecture) config() Config {
 	return c
 }
 
+// tensorsOf lists the tensors of an architecture.
+func tensorsOf(c Config) []weights.TensorInfo {
+	list := new(loader)
+	(&Model{config: c}).build(list)
+	return list.Listed
+}
+
 // checkpoint is the tensors of an architecture, with the values that read
 // supplies.
 func checkpoint(t testing.TB, c Config, read func(dst []float32, name string, shape []int)) *weights.File {
-	list := &loader{}
-	(&Model{config: c}).build(list)
-	shapes := map[string][]int{}
-	for _, w := range list.want {
+	tensors, shapes := tensorsOf(c), map[string][]int{}
+	for _, w := range tensors {
 		shapes[w.Name] = w.Shape
 	}
-	f, err := weights.FromFunc(list.want, func(name string, dst []float32) error {
+	f, err := weights.FromFunc(tensors, func(name string, dst []float32) error {
 		read(dst, name, shapes[name])
 		return nil
 	})

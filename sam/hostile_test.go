@@ -2,11 +2,11 @@ package sam
 
 import (
 	"bytes"
-	"errors"
 	"image"
 	"testing"
 	"testing/fstest"
 
+	"github.com/clipsurgery/clipsurgery/internal/hostile"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
 )
@@ -18,17 +18,6 @@ func micro() Config {
 		DecoderDepth: 1, DecoderHeads: 8, DecoderHidden: 16, DecoderEps: 1e-5, CrossWidth: 8, IoUDepth: 2, IoUHidden: 8,
 		ViT: &ViTConfig{Width: 16, Depth: 2, Heads: 2, Hidden: 16, Eps: 1e-6, Windows: []int{2, 0}, Tables: []int{3, 7}},
 	}
-}
-
-// requireKnown: whatever is wrong with a checkpoint has one of these kinds.
-func requireKnown(t *testing.T, err error) {
-	t.Helper()
-	for _, kind := range []error{ErrConfig, ErrSize, weights.ErrMissing, weights.ErrSurplus, weights.ErrShape, weights.ErrDType, weights.ErrNotFinite, weights.ErrFormat} {
-		if errors.Is(err, kind) {
-			return
-		}
-	}
-	t.Fatalf("untyped error: %v", err)
 }
 
 // use runs a model that loaded, whatever comes out.
@@ -45,55 +34,14 @@ func use(t *testing.T, m *Model) {
 	require.NoError(t, err)
 }
 
-// FuzzShapes changes the tensors of a small model: three bytes each say which
-// one, which of its dimensions, and what becomes of it.
+// FuzzShapes changes the tensors of a small model.
 func FuzzShapes(f *testing.F) {
-	list := &loader{}
-	(&Model{config: micro()}).build(list)
-	f.Add([]byte{})
-	for i := range list.want {
-		i := byte(i)
-		f.Add([]byte{i, 0, 0})
-		f.Add([]byte{i, 1, 7, i, 0, 9, i, 2, 3})
-		f.Add([]byte{i, 200, 0})
-		f.Add([]byte{i, 100, 1})
-	}
+	tensors := tensorsOf(micro())
+	hostile.Add(f, len(tensors))
 	f.Fuzz(func(t *testing.T, changes []byte) {
-		var tensors []weights.TensorInfo
-		gone := map[int]bool{}
-		list := &loader{}
-		(&Model{config: micro()}).build(list)
-		changed := list.want
-		for ; len(changes) >= 3; changes = changes[3:] {
-			i, axis, value := int(changes[0])%len(changed), int(changes[1]), int(changes[2])
-			c := &changed[i]
-			c.Shape = append([]int{}, c.Shape...)
-			switch {
-			case axis >= 200:
-				gone[i] = true
-			case axis >= 100:
-				c.Shape = append(c.Shape, value%3)
-			case axis >= 50:
-				c.DType = weights.DType(value % 13)
-			case len(c.Shape) > 0:
-				c.Shape[axis%len(c.Shape)] = value % 40
-			}
-		}
-		for i, c := range changed {
-			if !gone[i] && len(c.Shape) <= 8 && volume(c.Shape) <= 1<<18 {
-				tensors = append(tensors, c)
-			}
-		}
-		file, err := weights.FromFunc(tensors, func(_ string, dst []float32) error {
-			for i := range dst {
-				dst[i] = float32(i%7-3) / 8
-			}
-			return nil
-		})
-		require.NoError(t, err)
-		m, err := Load(file)
+		m, err := Load(hostile.File(t, tensors, changes))
 		if err != nil {
-			requireKnown(t, err)
+			hostile.RequireKnown(t, err, ErrConfig, ErrSize)
 			return
 		}
 		use(t, m)
@@ -116,7 +64,7 @@ func FuzzConfig(f *testing.F) {
 		require.NoError(t, err)
 		m, err := Load(file)
 		if err != nil {
-			requireKnown(t, err)
+			hostile.RequireKnown(t, err, ErrConfig, ErrSize)
 			return
 		}
 		use(t, m)

@@ -110,14 +110,14 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 	}
 	m := &Model{config: *configOf(view), kernel: o.kernel, workers: simd.NewWorkers(o.workers)}
 	// Only once the tensors are known to be complete do settings mean anything.
-	list := &loader{}
+	list := new(loader)
 	m.build(list)
 	for _, t := range list.extra {
 		if view.Has(t.Name) {
-			list.want = append(list.want, t)
+			list.Listed = append(list.Listed, t)
 		}
 	}
-	if err := view.Check(list.want); err != nil {
+	if err := view.Check(list.Listed); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
 	if err := m.config.settings(f.Config(), f.Metadata()); err != nil {
@@ -132,10 +132,10 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 	if err := m.config.check(); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	read := &loader{view: view, kernel: o.kernel}
+	read := &loader{Loader: nn.Loader{View: view, Kernel: o.kernel}}
 	m.build(read)
-	if read.err != nil {
-		return nil, fmt.Errorf("sam: %w", read.err)
+	if read.Err != nil {
+		return nil, fmt.Errorf("sam: %w", read.Err)
 	}
 	if o.side == 0 {
 		o.side = m.config.ImageSize

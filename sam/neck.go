@@ -19,9 +19,9 @@ type neck struct {
 func loadNeck(l *loader, prefix string, width, out int) neck {
 	return neck{
 		reduce: l.pointwise(prefix+".0", out, width),
-		norm1:  l.norm(prefix+".1", out, convNormEps),
+		norm1:  l.Norm(prefix+".1", out, convNormEps),
 		mix:    l.conv3(prefix+".2", out, out),
-		norm2:  l.norm(prefix+".3", out, convNormEps),
+		norm2:  l.Norm(prefix+".3", out, convNormEps),
 	}
 }
 

@@ -46,20 +46,20 @@ func loadPromptEncoder(l *loader, c *Config) *promptEncoder {
 	const p = "prompt_encoder."
 	w, mid := c.PromptWidth, c.MaskChannels
 	e := &promptEncoder{
-		notAPoint: l.tensor(p+"not_a_point_embed.weight", 1, w),
-		noMask:    l.matrix(p+"no_mask_embed.weight", 1, w),
+		notAPoint: l.Tensor(p+"not_a_point_embed.weight", 1, w),
+		noMask:    l.Matrix(p+"no_mask_embed.weight", 1, w),
 		masks: maskEncoder{
 			conv1: l.patches(p+"mask_downscaling.0", mid/4, 1, 2),
-			norm1: l.norm(p+"mask_downscaling.1", mid/4, convNormEps),
+			norm1: l.Norm(p+"mask_downscaling.1", mid/4, convNormEps),
 			conv2: l.squares(p+"mask_downscaling.3", mid, mid/4),
-			norm2: l.norm(p+"mask_downscaling.4", mid, convNormEps),
+			norm2: l.Norm(p+"mask_downscaling.4", mid, convNormEps),
 			conv3: l.patches(p+"mask_downscaling.6", w, mid, 1),
 		},
 	}
 	for i := range e.points {
-		e.points[i] = l.tensor(p+"point_embeddings."+strconv.Itoa(i)+".weight", 1, w)
+		e.points[i] = l.Tensor(p+"point_embeddings."+strconv.Itoa(i)+".weight", 1, w)
 	}
-	if both := l.tensor(p+"pe_layer.positional_encoding_gaussian_matrix", 2, w/2); !l.listing() {
+	if both := l.Tensor(p+"pe_layer.positional_encoding_gaussian_matrix", 2, w/2); !l.Listing() {
 		e.frequencies = [2][]float32{both[:w/2], both[w/2:]}
 	}
 	return e

@@ -107,20 +107,20 @@ func loadTinyViT(l *loader, c *TinyViTConfig, out int) *tinyViT {
 
 func loadTinyBlock(l *loader, p string, width, heads, window int) tinyBlock {
 	b := tinyBlock{
-		norm:    l.norm(p+"attn.norm", width, tinyEps),
+		norm:    l.Norm(p+"attn.norm", width, tinyEps),
 		proj:    l.linear(p+"attn.proj", width, width),
 		local:   l.depthwiseNorm(p+"local_conv", width),
-		mlpNorm: l.norm(p+"mlp.norm", width, tinyEps),
+		mlpNorm: l.Norm(p+"mlp.norm", width, tinyEps),
 		mlp: nn.MLP{
 			In:  l.linear(p+"mlp.fc1", 4*width, width),
 			Out: l.linear(p+"mlp.fc2", width, 4*width),
 			Act: simd.GELU,
 		},
 	}
-	weight := l.tensor(p+"attn.qkv.weight", 3*width, width)
-	bias := l.tensor(p+"attn.qkv.bias", 3*width)
-	biases := l.tensor(p+"attn.attention_biases", heads, window*window)
-	if l.listing() {
+	weight := l.Tensor(p+"attn.qkv.weight", 3*width, width)
+	bias := l.Tensor(p+"attn.qkv.bias", 3*width)
+	biases := l.Tensor(p+"attn.attention_biases", heads, window*window)
+	if l.Listing() {
 		return b
 	}
 
@@ -134,11 +134,11 @@ func loadTinyBlock(l *loader, p string, width, heads, window int) tinyBlock {
 			copy(v[to:][:dim], bias[from:])
 		}
 	}
-	b.qkv = nn.NewLinear(l.kernel, w, 3*width, width, v)
+	b.qkv = nn.NewLinear(l.Kernel, w, 3*width, width, v)
 
 	// Windows are padded before the norm, which turns zeros into its bias.
 	padded := make([]float32, 3*width)
-	b.qkv.Apply(nn.Exec{Kernel: l.kernel}, nn.Matrix(padded, 1, 3*width), nn.Matrix(b.norm.Bias, 1, width), simd.Identity)
+	b.qkv.Apply(nn.Exec{Kernel: l.Kernel}, nn.Matrix(padded, 1, 3*width), nn.Matrix(b.norm.Bias, 1, width), simd.Identity)
 	b.fill = padded[width:]
 
 	// A score's bias depends on (|Δy|, |Δx|), numbered as pairs of tokens in

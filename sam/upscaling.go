@@ -20,7 +20,7 @@ type upscaling struct {
 func loadUpscaling(l *loader, prefix string, width int) upscaling {
 	return upscaling{
 		first:  l.transposed2(prefix+".0", width/4, width),
-		norm:   l.norm(prefix+".1", width/4, convNormEps),
+		norm:   l.Norm(prefix+".1", width/4, convNormEps),
 		second: l.transposed2(prefix+".3", width/8, width/4),
 	}
 }

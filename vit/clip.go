@@ -108,15 +108,18 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	}
 
 	c := &CLIP{config: config, kernel: o.kernel, workers: simd.NewWorkers(o.workers), tokenizer: sync.OnceValue(tokenizer.New)}
-	l := &loader{view: view, kernel: o.kernel}
+	l := &loader{nn.Loader{View: view, Kernel: o.kernel}}
 	c.vision = l.tower(&config)
-	scale := l.keep("logit_scale")
-	l.digest = textDigest(config.Text)
-	c.text = l.text(&config)
-	if l.err != nil {
-		return nil, l.err
+	scale := l.Tensor("logit_scale")
+	digest := textDigest(config.Text)
+	l.Seen = func(name string, shape []int, values []float32) {
+		fmt.Fprintf(digest, "%s %v %08x\n", name, shape, checksum(values))
 	}
-	c.digest = digestString(l.digest)
+	c.text = l.text(&config)
+	if l.Err != nil {
+		return nil, fmt.Errorf("vit: %w", l.Err)
+	}
+	c.digest = digestString(digest)
 	c.scale = float32(math.Exp(float64(scale[0])))
 	if !finite(c.scale) {
 		return nil, fmt.Errorf("vit: %w: logit_scale %v", weights.ErrNotFinite, scale[0])
@@ -127,12 +130,11 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 // wanted compares the tensors of the file with those of the architecture.
 func wanted(view *weights.View, c Config) error {
 	c.Vision.Heads, c.Text.Heads = 1, 1 // no tensor depends on them
-	var want []weights.TensorInfo
-	l := &loader{collect: &want}
+	l := new(loader)
 	l.tower(&c)
-	l.keep("logit_scale")
+	l.Tensor("logit_scale")
 	l.text(&c)
-	return view.Check(want)
+	return view.Check(l.Listed)
 }
 
 // configure completes the sizes by what is known, the surest source first:

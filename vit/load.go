@@ -14,65 +14,10 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/weights"
-	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// loader reads tensors by their canonical names, packs them and lets them go.
-// Run once with only collect set, it lists what it would read. The first error
-// sticks.
-type loader struct {
-	view    *weights.View
-	kernel  simd.Kernel
-	collect *[]weights.TensorInfo
-	buf     []float32 // holds one tensor at a time
-	digest  hash.Hash // of what was read, or nil
-	err     error
-}
-
-// into reads a tensor to dst.
-func (l *loader) into(dst []float32, name string, shape ...int) []float32 {
-	if l.collect != nil {
-		*l.collect = append(*l.collect, weights.TensorInfo{Name: name, Shape: shape})
-		return nil
-	}
-	if l.err != nil {
-		return dst
-	}
-	if l.err = l.view.Read(name, dst); l.err != nil {
-		return dst
-	}
-	l.view.Release(name)
-	if l.digest != nil {
-		fmt.Fprintf(l.digest, "%s %v %08x\n", name, shape, checksum(dst))
-	}
-	return dst
-}
-
-// keep reads a tensor that stays as it is.
-func (l *loader) keep(name string, shape ...int) []float32 {
-	if l.collect != nil {
-		return l.into(nil, name, shape...)
-	}
-	return l.into(make([]float32, size(shape)), name, shape...)
-}
-
-// passing reads a tensor that lives until the next one is read.
-func (l *loader) passing(name string, shape ...int) []float32 {
-	n := size(shape)
-	if l.collect == nil && cap(l.buf) < n {
-		l.buf = nil // let the collector have it before its successor is made
-		l.buf = make([]float32, n)
-	}
-	return l.into(l.buf[:min(n, cap(l.buf))], name, shape...)
-}
-
-func size(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
-}
+// loader reads CLIP's tensors by their names in OpenAI's checkpoints.
+type loader struct{ nn.Loader }
 
 // linear reads a Linear stored as PyTorch does, out×in. shape is that of the
 // tensor, where it has more dimensions.
@@ -82,34 +27,18 @@ func (l *loader) linear(weight, bias string, out, in int, shape ...int) nn.Linea
 	}
 	var b []float32
 	if bias != "" {
-		b = l.keep(bias, out)
+		b = l.Tensor(bias, out)
 	}
-	w := l.passing(weight, shape...)
-	if l.collect != nil || l.err != nil {
-		return nn.Linear{}
-	}
-	return nn.NewLinear(l.kernel, w, out, in, b)
+	return l.Pack(l.Passing(weight, shape...), out, in, b)
 }
 
 // projection reads a matrix that is stored in×out.
 func (l *loader) projection(name string, in, out int) nn.Linear {
-	w := l.passing(name, in, out)
-	if l.collect != nil || l.err != nil {
+	w := l.Passing(name, in, out)
+	if l.Listing() {
 		return nn.Linear{}
 	}
-	return nn.Linear{Weight: simd.PackTransposed(l.kernel, nn.Matrix(w, in, out))}
-}
-
-func (l *loader) norm(name string, width int, eps float32) nn.LayerNorm {
-	return nn.LayerNorm{Weight: l.keep(name+".weight", width), Bias: l.keep(name+".bias", width), Eps: eps}
-}
-
-func (l *loader) matrix(name string, rows, cols int) blas32.General {
-	m := l.keep(name, rows, cols)
-	if l.collect != nil {
-		return blas32.General{}
-	}
-	return nn.Matrix(m, rows, cols)
+	return nn.Linear{Weight: simd.PackTransposed(l.Kernel, nn.Matrix(w, in, out))}
 }
 
 func (l *loader) blocks(prefix string, layers, width, hidden int, act simd.Activation, eps float32) []block {
@@ -117,10 +46,10 @@ func (l *loader) blocks(prefix string, layers, width, hidden int, act simd.Activ
 	for i := range blocks {
 		p := fmt.Sprintf("%s%d.", prefix, i)
 		blocks[i] = block{
-			ln1: l.norm(p+"ln_1", width, eps),
+			ln1: l.Norm(p+"ln_1", width, eps),
 			qkv: l.linear(p+"attn.in_proj_weight", p+"attn.in_proj_bias", 3*width, width),
 			out: l.linear(p+"attn.out_proj.weight", p+"attn.out_proj.bias", width, width),
-			ln2: l.norm(p+"ln_2", width, eps),
+			ln2: l.Norm(p+"ln_2", width, eps),
 			mlp: nn.MLP{
 				In:  l.linear(p+"mlp.c_fc.weight", p+"mlp.c_fc.bias", hidden, width),
 				Out: l.linear(p+"mlp.c_proj.weight", p+"mlp.c_proj.bias", width, hidden),
@@ -151,12 +80,12 @@ func (l *loader) vision(c *Config) *visionTransformer {
 		patch:     v.Patch,
 		heads:     heads{v.Heads, v.Width / v.Heads},
 		native:    v.Grid,
-		class:     l.keep("visual.class_embedding", v.Width),
+		class:     l.Tensor("visual.class_embedding", v.Width),
 		conv:      l.linear("visual.conv1.weight", "", v.Width, 3*v.Patch*v.Patch, v.Width, 3, v.Patch, v.Patch),
-		positions: l.matrix("visual.positional_embedding", 1+cells, v.Width),
-		pre:       l.norm("visual.ln_pre", v.Width, v.Eps),
+		positions: l.Matrix("visual.positional_embedding", 1+cells, v.Width),
+		pre:       l.Norm("visual.ln_pre", v.Width, v.Eps),
 		blocks:    l.blocks(visionBlocks, v.Layers, v.Width, v.Hidden, v.Activation, v.Eps),
-		post:      l.norm("visual.ln_post", v.Width, v.Eps),
+		post:      l.Norm("visual.ln_post", v.Width, v.Eps),
 		proj:      l.projection("visual.proj", v.Width, c.Embed),
 	}
 }
@@ -165,10 +94,10 @@ func (l *loader) text(c *Config) *textTower {
 	t := &c.Text
 	return &textTower{
 		heads:     heads{t.Heads, t.Width / t.Heads},
-		tokens:    l.matrix("token_embedding.weight", t.Vocabulary, t.Width),
-		positions: l.matrix("positional_embedding", t.Context, t.Width),
+		tokens:    l.Matrix("token_embedding.weight", t.Vocabulary, t.Width),
+		positions: l.Matrix("positional_embedding", t.Context, t.Width),
 		blocks:    l.blocks(textBlocks, t.Layers, t.Width, t.Hidden, t.Activation, t.Eps),
-		final:     l.norm("ln_final", t.Width, t.Eps),
+		final:     l.Norm("ln_final", t.Width, t.Eps),
 		proj:      l.projection("text_projection", t.Width, c.Embed),
 	}
 }

@@ -3,10 +3,8 @@ package vit
 import (
 	"fmt"
 	"image"
-	"math"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
-	"github.com/clipsurgery/clipsurgery/weights"
 )
 
 // stageName begins the names of a stage's tensors.
@@ -57,35 +55,15 @@ func (l *loader) resNet(c *Config) *resNet {
 // it by the batch norm that follows; bias is what that adds. The weight lives
 // until the next tensor is read.
 func (l *loader) folded(weight, norm string, out, in, side int, eps float32) (w, bias []float32) {
-	scale, bias := l.keep(norm+".weight", out), l.keep(norm+".bias", out)
-	mean, variance := l.keep(norm+".running_mean", out), l.keep(norm+".running_var", out)
-	w = l.passing(weight, out, in, side, side)
-	if l.collect != nil || l.err != nil {
-		return nil, nil
-	}
-	n := in * side * side
-	for i := range out {
-		factor := float64(scale[i]) / math.Sqrt(float64(variance[i])+float64(eps))
-		if !finite(float32(factor)) {
-			l.err = fmt.Errorf("vit: %w: %s: weight %v over the root of variance %v", weights.ErrNotFinite, norm, scale[i], variance[i])
-			return nil, nil
-		}
-		bias[i] = float32(float64(bias[i]) - float64(mean[i])*factor)
-		for j, v := range w[i*n : (i+1)*n] {
-			w[i*n+j] = float32(float64(v) * factor)
-		}
-	}
-	return w, bias
+	factor, bias := l.BatchNorm(norm, out, float64(eps))
+	return l.Scaled(factor, weight, out, in, side, side), bias
 }
 
 // convolution reads a convolution and its batch norm as a product with patches,
 // each as channel, row, column.
 func (l *loader) convolution(weight, norm string, out, in, side int, eps float32) nn.Linear {
 	w, bias := l.folded(weight, norm, out, in, side, eps)
-	if w == nil {
-		return nn.Linear{}
-	}
-	return nn.NewLinear(l.kernel, w, out, in*side*side, bias)
+	return l.Pack(w, out, in*side*side, bias)
 }
 
 // conv3x3 reads a 3×3 convolution and its batch norm. size is its map's when the
@@ -93,7 +71,7 @@ func (l *loader) convolution(weight, norm string, out, in, side int, eps float32
 // how many floats more it may still take than it has weights.
 func (l *loader) conv3x3(weight, norm string, out, in int, size image.Point, eps float32, budget *int) nn.Conv3x3 {
 	w, bias := l.folded(weight, norm, out, in, 3, eps)
-	if w == nil {
+	if l.Listing() {
 		return nn.Conv3x3{}
 	}
 	extra := func(m nn.Method) int { return m.Weights(out, in) - len(w) }
@@ -104,7 +82,7 @@ func (l *loader) conv3x3(weight, norm string, out, in int, size image.Point, eps
 		}
 	}
 	*budget -= extra(method)
-	return nn.NewConv3x3(l.kernel, w, out, in, bias, method)
+	return nn.NewConv3x3(l.Kernel, w, out, in, bias, method)
 }
 
 func (l *loader) attentionPool(c *Config) *attentionPool {
@@ -113,7 +91,7 @@ func (l *loader) attentionPool(c *Config) *attentionPool {
 	pool := &attentionPool{
 		heads:     heads{c.Vision.Heads, width / c.Vision.Heads},
 		native:    c.Vision.Grid,
-		positions: l.matrix(p+"positional_embedding", 1+cells, width),
+		positions: l.Matrix(p+"positional_embedding", 1+cells, width),
 	}
 	for i, name := range []string{"q_proj", "k_proj", "v_proj"} {
 		pool.qkv[i] = l.linear(p+name+".weight", p+name+".bias", width, width)
