@@ -93,7 +93,7 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	}
 	view, err := weights.CLIP(f)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("vit: %w", err)
 	}
 	config, err := sizes(view)
 	if err != nil {
@@ -101,7 +101,7 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	}
 	// A shape tells that tensors are complete before a config tells more.
 	if err := wanted(view, config); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("vit: %w", err)
 	}
 	if err := configure(&config, f, o.known); err != nil {
 		return nil, fmt.Errorf("vit: %w", err)
