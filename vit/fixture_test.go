@@ -77,13 +77,16 @@ func (a architecture) tensors() []weights.TensorInfo {
 	return all
 }
 
-// file is a checkpoint of procedural weights, none of them held.
-func (a architecture) file(t testing.TB) *weights.File {
+// file is a checkpoint of procedural weights.
+func (a architecture) file(t testing.TB) *weights.File { return procedural(t, a.tensors()) }
+
+// procedural is a checkpoint of procedural weights, none of them held.
+func procedural(t testing.TB, tensors []weights.TensorInfo) *weights.File {
 	shapes := map[string][]int{}
-	for _, info := range a.tensors() {
+	for _, info := range tensors {
 		shapes[info.Name] = info.Shape
 	}
-	f, err := weights.FromFunc(a.tensors(), func(name string, dst []float32) error {
+	f, err := weights.FromFunc(tensors, func(name string, dst []float32) error {
 		golden.WeightInto(dst, name, "", shapes[name])
 		return nil
 	})

@@ -89,18 +89,7 @@ func (a resNetArchitecture) tensors() []weights.TensorInfo {
 	return all
 }
 
-func (a resNetArchitecture) file(t testing.TB) *weights.File {
-	shapes := map[string][]int{}
-	for _, info := range a.tensors() {
-		shapes[info.Name] = info.Shape
-	}
-	f, err := weights.FromFunc(a.tensors(), func(name string, dst []float32) error {
-		golden.WeightInto(dst, name, "", shapes[name])
-		return nil
-	})
-	require.NoError(t, err)
-	return f
-}
+func (a resNetArchitecture) file(t testing.TB) *weights.File { return procedural(t, a.tensors()) }
 
 // model is the architecture with procedural weights.
 func (a resNetArchitecture) model(t testing.TB, opts ...Option) *CLIP {
