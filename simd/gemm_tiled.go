@@ -46,8 +46,10 @@ func gemmTiled(t *Team, k Kernel, dst, a blas32.General, b *Packed, e Epilogue) 
 	blocks := blocksPerWorker
 	if rows := tile.blockRows(p.depth); dst.Rows > rows {
 		rows = max(panelShares*tile.rows, rows/5*2)
-		if p.rowBlocks = (dst.Rows + rows - 1) / rows; p.rowBlocks > size {
-			p.rowBlocks = (p.rowBlocks + size - 1) / size * size // as many for every worker
+		if each := (dst.Rows + rows*size/2) / (rows * size); each > 0 {
+			p.rowBlocks = each * size // as many for every worker
+		} else {
+			p.rowBlocks = (dst.Rows + rows - 1) / rows
 		}
 		blocks = rowBlocksPerWorker
 	}
