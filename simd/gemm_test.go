@@ -308,12 +308,12 @@ func TestMatMulSpecialValues(t *testing.T) {
 func TestMatMulWorkers(t *testing.T) {
 	for _, k := range All() {
 		r := rand.New(rand.NewPCG(9, 10))
-		for _, s := range [][3]int{{1, 900, 300}, {12, 100, 500}, {197, 900, 70}, {500, 64, 33}} {
+		for _, s := range [][3]int{{1, 900, 300}, {12, 100, 500}, {197, 900, 70}, {500, 64, 33}, {400, 1030, 70}} {
 			a, w := random(r, s[0], s[1]), Pack(k, random(r, s[2], s[1]))
 			e := Epilogue{Bias: random(r, 1, s[2]).Data, Act: QuickGELU}
 			want := random(r, s[0], s[2])
 			k.MatMul(nil, want, a, w, e)
-			for _, workers := range []int{1, 2, 5} {
+			for _, workers := range []int{1, 2, 5, 13} {
 				team := NewTeam(workers)
 				for range 2 {
 					dst := random(r, s[0], s[2])
