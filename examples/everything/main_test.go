@@ -8,27 +8,20 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/internal/cli/clitest"
 	"github.com/clipsurgery/clipsurgery/sam"
-	"github.com/clipsurgery/clipsurgery/weights/shapes"
 	"github.com/stretchr/testify/require"
 )
 
 func TestEverythingInOwnPicture(t *testing.T) {
-	scenes, err := shapes.Scenes()
-	require.NoError(t, err)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "own picture.png")
-	require.NoError(t, cli.SavePNG(file, scenes[0].Picture))
-	for name, value := range map[string]string{"out": dir, "image": file, "side": "8", "min-area": "4"} {
-		clitest.Set(t, name, value)
-	}
+	scene, dir, _ := clitest.OwnPicture(t)
+	clitest.Set(t, "side", "8")
+	clitest.Set(t, "min-area", "4")
 	require.NoError(t, run(context.Background()))
 
 	clitest.PNG(t, filepath.Join(dir, "everything.png"))
 	overlay := clitest.PNG(t, filepath.Join(dir, "own picture-everything.png"))
-	require.Equal(t, scenes[0].Picture.Bounds().Size(), overlay.Bounds().Size())
+	require.Equal(t, scene.Picture.Bounds().Size(), overlay.Bounds().Size())
 	data, err := os.ReadFile(filepath.Join(dir, "own picture-everything.json"))
 	require.NoError(t, err)
 	var coco struct {
@@ -42,7 +35,7 @@ func TestEverythingInOwnPicture(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal(data, &coco))
 	require.Equal(t, "own picture.png", coco.Images[0].FileName)
-	require.GreaterOrEqual(t, len(coco.Annotations), len(scenes[0].Things), string(data))
+	require.GreaterOrEqual(t, len(coco.Annotations), len(scene.Things), string(data))
 	for _, a := range coco.Annotations {
 		require.Positive(t, a.Area)
 		require.Equal(t, [2]int{128, 128}, a.Segmentation.Size)

@@ -32,20 +32,15 @@ func TestExplainScenes(t *testing.T) {
 }
 
 func TestExplainOwnPicture(t *testing.T) {
-	scenes, err := shapes.Scenes()
-	require.NoError(t, err)
-	dir := t.TempDir()
-	file := filepath.Join(dir, "own picture.png")
-	require.NoError(t, cli.SavePNG(file, scenes[0].Picture))
-	for name, value := range map[string]string{"out": dir, "image": file, "size": "128", "raw": "false"} {
-		clitest.Set(t, name, value)
-	}
+	scene, dir, file := clitest.OwnPicture(t)
+	clitest.Set(t, "size", "128")
+	clitest.Set(t, "raw", "false")
 	require.ErrorContains(t, run(context.Background()), "-labels")
 
 	prompts := filepath.Join(dir, "templates.txt")
 	require.NoError(t, os.WriteFile(prompts, []byte("a picture of a {}.\n{}\n"), 0o644))
 	clitest.Set(t, "templates", prompts)
-	noun := scenes[0].Nouns()[0]
+	noun := scene.Nouns()[0]
 	clitest.Set(t, "text", noun)
 	require.NoError(t, run(context.Background()))
 	written, err := filepath.Glob(filepath.Join(dir, "*.png"))
