@@ -270,9 +270,10 @@ def main() -> None:
                     for name in times:
                         run = (lambda: ours(work.name, threads)) if name == "ours" else peers[name]
                         time.sleep(args.pause)
-                        ms, awake = run(), 0.0
-                        while (awake := awake + ms) < AWAKE:
-                            ms = run()
+                        awake = 0.0
+                        while awake < AWAKE:
+                            awake += run()
+                        ms = run()
                         if round:  # the first warms up
                             times[name].append(ms)
                 cells = [f"{statistics.median(times['ours']):.4g} ms"]
