@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var scenesFolder = flag.String("scenes", "", "folder of scenes that weights/shapes/train/scenes.py drew, measured instead of the 24 embedded ones")
+var scenesFolder = flag.String("scenes", "", "folder of scenes that tools/shapes/scenes.py drew, measured instead of the 24 embedded ones")
 
 // scenes returns drawn scenes and, by the name of its prompts, the mean IoU that
 // the reference implementations reach on them.

@@ -201,7 +201,7 @@ func TestPublished(t *testing.T) {
 	}
 }
 
-// checkPublished compares with features that internal/peers/published.py wrote,
+// checkPublished compares with features that tools/peers/published.py wrote,
 // at two sizes and with and without surgery.
 func checkPublished(t *testing.T, c *CLIP, model string, native int) {
 	require.Equal(t, native, c.Config().Vision.Size())

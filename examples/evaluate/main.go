@@ -7,7 +7,7 @@
 //	go run ./examples/evaluate -clip FILE -coco instances.json -pictures val2017 -plans CLIPSurgery,NACLIP
 //
 // Without flags it runs the embedded demo model on the embedded scenes; -scenes
-// takes a folder that weights/shapes/train/scenes.py has drawn. Interrupted
+// takes a folder that tools/shapes/scenes.py has drawn. Interrupted
 // with -state, it goes on where it stopped; states of the parts of a data set
 // (-from, -count) add up with -merge.
 package main

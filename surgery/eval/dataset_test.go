@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Masks of pycocotools: see testdata/coco.py.
+// Masks of pycocotools: see tools/coco/coco.py.
 func TestCOCOMasks(t *testing.T) {
 	data, err := os.ReadFile("testdata/coco.json")
 	require.NoError(t, err)

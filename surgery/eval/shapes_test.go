@@ -38,7 +38,7 @@ var (
 
 // The numbers of the reference on the 24 embedded scenes, computed by its own
 // code, come out of this module to the third digit. So they do on the 200 of
-// which those are the first, drawn by weights/shapes/train/scenes.py:
+// which those are the first, drawn by tools/shapes/scenes.py:
 //
 //	go test ./surgery/eval -run ShapesMetrics -scenes DIR -metrics metrics.json
 func TestShapesMetrics(t *testing.T) {

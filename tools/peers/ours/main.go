@@ -2,7 +2,7 @@
 // every line "workload threads" on standard input it runs the workload once
 // and prints its milliseconds, or what went wrong. ../peers.py talks to it.
 //
-//	echo "vit-b16-224 2" | go run ./internal/peers/ours
+//	echo "vit-b16-224 2" | go run ./tools/peers/ours
 package main
 
 import (

@@ -1,4 +1,4 @@
-"""Write coco.json: polygons and run lengths with the masks that pycocotools 2.0.11 makes of them."""
+"""Write surgery/eval/testdata/coco.json: polygons and run lengths with the masks that pycocotools 2.0.11 makes of them."""
 
 import json
 import random
@@ -32,6 +32,6 @@ for i in range(12):
         objects.append({"id": len(objects), "image_id": 100 + i, "category_id": random.choice([3, 7, 5]), "area": float(mask.area(rle)),
                         "iscrowd": int(kind == "plain"), "segmentation": seg})
         masks.append("".join(map(str, flat)))
-with open("coco.json", "w") as f:
+with open("../../surgery/eval/testdata/coco.json", "w") as f:
     json.dump({"images": images, "categories": [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}, {"id": 5, "name": "bus"}],
                "annotations": objects, "masks": masks}, f, indent=0)

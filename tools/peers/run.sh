@@ -2,7 +2,7 @@
 # Installs the peers into a virtual environment (the first time) and prints one
 # table: this module and its peers on the same work, in the same run.
 #
-#   internal/peers/run.sh [--threads 1,2] [--rounds 7] [--only vit,sam]
+#   tools/peers/run.sh [--threads 1,2] [--rounds 7] [--only vit,sam]
 set -euo pipefail
 cd "$(dirname "$0")"
 venv=${PEERS_VENV:-$HOME/.cache/clipsurgery-peers}
