@@ -58,12 +58,13 @@ type stream struct {
 // pass is one batch on its way through the tower.
 type pass struct {
 	*run
-	t       *visionTransformer
-	seqs    []sequence
-	x       blas32.General // untouched rows
-	class   blas32.General // class rows after the last block, one per sequence
-	streams []stream
-	qkv     []blas32.General // by block, of the untouched rows
+	t        *visionTransformer
+	schedule schedule
+	seqs     []sequence
+	x        blas32.General // untouched rows
+	class    blas32.General // class rows after the last block, one per sequence
+	streams  []stream
+	qkv      []blas32.General // by block, of the untouched rows
 
 	scratch blas32.General // rows×width: normalised, then attended
 	hidden  blas32.General // rows×MLP
@@ -120,11 +121,15 @@ func (t *visionTransformer) encode(r *run, pictures []Pixels, plans []Plan, out 
 			p.seqs = append(p.seqs, sequence{t.grid(s), rows})
 			rows += p.seqs[len(p.seqs)-1].rows()
 		}
+		var grouped []*Plan
 		for _, i := range group {
 			p.streams = append(p.streams, stream{Plan: &plans[i], plan: i})
+			grouped = append(grouped, &plans[i])
 		}
+		p.schedule = scheduleOf(grouped, len(t.blocks))
 		p.x = r.ws.Operand(rows, t.width())
 		p.embed(pictures, plans[group[0]].Positions)
+		p.allocate()
 		if err := p.blocks(); err != nil {
 			return err
 		}
@@ -182,69 +187,55 @@ func (p *pass) groups(alone bool, f func(seqs []sequence, first int)) {
 	}
 }
 
-// blocks runs all blocks: the untouched stream as far as anyone needs it, and
-// the stream of each plan beside or instead of it.
+// blocks runs the schedule: the untouched rows as far as a plan needs them, and
+// the rows of each plan beside or instead of them.
 func (p *pass) blocks() error {
-	t, rows, width := p.t, p.x.Rows, p.t.width()
-	layers := len(t.blocks)
-	p.scratch = p.ws.Operand(rows, width)
-	p.hidden = p.ws.Operand(rows, t.blocks[0].mlp.In.Weight.N())
-	p.class = p.ws.Matrix(len(p.seqs), width)
-	p.norms = make([]float32, len(p.seqs))
-	p.qkv = p.projections(func(l int) bool {
-		return p.any(func(s *stream) bool { return s.reaches(l, layers) })
-	})
-	for i := range p.streams {
-		if s := &p.streams[i]; s.Blocks > 0 {
-			s.x = p.ws.Operand(rows, width)
-			if first := s.first(layers); !s.Beside && first < layers-1 {
-				s.qkv = p.projections(func(l int) bool { return l > first && s.reaches(l, layers) })
-			}
-		}
-	}
-	for l := range t.blocks {
+	for l, b := range p.schedule.blocks {
 		if err := p.ctx.Err(); err != nil {
 			return err
 		}
-		// The untouched rows enter this block if a plan that leaves the block
-		// alone, starts with it, or watches from the side.
-		if p.any(func(s *stream) bool { return l <= s.first(layers) || s.Beside || s.Class == ClassUntouched }) {
+		if b.project {
 			p.project(l, p.x, p.qkv[l])
 		}
-		for i := range p.streams {
-			if s := &p.streams[i]; l == s.first(layers) || l > s.first(layers) && s.Beside {
-				p.operate(s, l, p.qkv)
-			}
+		for _, i := range b.shared {
+			p.operate(&p.streams[i], l, p.qkv)
 		}
-		switch {
-		case l == layers-1 && !p.any(func(s *stream) bool { return s.Blocks == 0 }):
-			if p.any(func(s *stream) bool { return s.Class == ClassUntouched }) {
-				p.classRows(l)
-			}
-		case p.any(func(s *stream) bool { return l < s.first(layers) || s.Beside || s.Class == ClassUntouched }):
+		switch b.finish {
+		case allRows:
 			p.untouched(l)
+		case classRow:
+			p.lastClassRows(l)
 		}
-		for i := range p.streams {
-			if s := &p.streams[i]; l > s.first(layers) && !s.Beside {
-				p.project(l, s.x, s.qkv[l])
-				p.operate(s, l, s.qkv)
-			}
+		for _, i := range b.separate {
+			s := &p.streams[i]
+			p.project(l, s.x, s.qkv[l])
+			p.operate(s, l, s.qkv)
 		}
 		p.step(1)
 	}
-	if p.any(func(s *stream) bool { return s.Blocks == 0 }) {
+	if last := p.schedule.blocks[len(p.schedule.blocks)-1]; p.schedule.classRows && last.finish == allRows {
 		p.gatherClass(p.x)
 	}
 	return nil
 }
 
-func (p *pass) any(f func(*stream) bool) bool {
+// allocate cuts the matrices that the schedule needs from the workspace.
+func (p *pass) allocate() {
+	rows, width := p.x.Rows, p.t.width()
+	p.scratch = p.ws.Operand(rows, width)
+	p.hidden = p.ws.Operand(rows, p.t.blocks[0].mlp.In.Weight.N())
+	p.class = p.ws.Matrix(len(p.seqs), width)
+	p.norms = make([]float32, len(p.seqs))
+	p.qkv = p.projections(func(l int) bool { return p.schedule.blocks[l].keep })
 	for i := range p.streams {
-		if f(&p.streams[i]) {
-			return true
+		s := &p.streams[i]
+		if s.Blocks > 0 {
+			s.x = p.ws.Operand(rows, width)
+		}
+		if own := p.schedule.own[i]; own != nil {
+			s.qkv = p.projections(func(l int) bool { return own[l] })
 		}
 	}
-	return false
 }
 
 // projections returns a matrix for the projections of each block: its own for
@@ -265,7 +256,7 @@ func (p *pass) projections(keep func(l int) bool) []blas32.General {
 func (p *pass) project(l int, x, qkv blas32.General) {
 	b := &p.t.blocks[l]
 	b.ln1.Apply(p.Exec, p.scratch, x)
-	if p.any(func(s *stream) bool { return s.inputScaled() }) {
+	if p.schedule.inputNorms {
 		for i, s := range p.seqs {
 			p.norms[i] = meanNorm(p.Kernel, nn.Rows(p.scratch, s.row, s.rows()))
 		}
@@ -286,8 +277,8 @@ func (p *pass) untouched(l int) {
 	p.show(fmt.Sprint("block", l), p.x)
 }
 
-// classRows takes the class rows alone through the last block.
-func (p *pass) classRows(l int) {
+// lastClassRows takes the class rows alone through the last block.
+func (p *pass) lastClassRows(l int) {
 	p.groups(false, func(seqs []sequence, first int) {
 		rows := rowsOf(p.qkv[l], seqs)
 		q := projection(rows, Q)
