@@ -183,9 +183,7 @@ func ExampleRemoveRedundant() {
 	// Output: (74,53) true
 }
 
-// Which words of a sentence a picture supports, as a picture: the sentence
-// coloured token by token, above the map of its end, which is that of the whole
-// sentence.
+// Which words of a sentence a picture supports. Package draw shows it.
 func ExampleWords() {
 	ctx := context.Background()
 	clip, scene, err := demo()
@@ -208,69 +206,13 @@ func ExampleWords() {
 		fmt.Println(err)
 		return
 	}
-	sentence, err := surgery.Sentence(tokens, scores.Support(), 400, surgery.Colors(surgery.Viridis()))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	heat, err := scores.Map(scores.Cols - 1)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	overlay, err := surgery.Overlay(scene.Picture, heat, surgery.Colors(surgery.Viridis()))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	picture := surgery.Stack(sentence, overlay)
-	fmt.Println(scores.Cols, "tokens,", picture.Bounds().Dy() > overlay.Bounds().Dy())
-	// Output: 11 tokens, true
-}
-
-// Maps of several labels on one contact sheet.
-func ExampleSheet() {
-	ctx := context.Background()
-	clip, scene, err := demo()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	labels := []string{"triangle", "star"}
-	text, err := clip.EncodeLabels(ctx, labels, surgery.Templates())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	features, err := clip.EncodeImage(ctx, scene.Picture, vit.Operate(surgery.CLIPSurgery()))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	scores, err := surgery.FeatureSurgery(features, text)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	tiles := []surgery.Tile{{Picture: scene.Picture, Caption: "picture"}}
-	for i, label := range labels {
-		heat, err := scores.Map(i)
-		if err != nil {
-			fmt.Println(err)
-			return
+	support := scores.Support()
+	best := 1 // behind the start token
+	for i := range len(support) - 2 {
+		if support[1+i] > support[best] {
+			best = 1 + i
 		}
-		overlay, err := surgery.Overlay(scene.Picture, heat)
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		tiles = append(tiles, surgery.Tile{Picture: overlay, Caption: label})
 	}
-	sheet, err := surgery.Sheet(tiles, surgery.Columns(3))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(sheet.Bounds().Size())
-	// Output: (416,168)
+	fmt.Println(scores.Cols, "tokens, the best supported:", tokens.Pieces[best])
+	// Output: 11 tokens, the best supported: paper
 }

@@ -6,6 +6,7 @@ import (
 	"image"
 	"math"
 
+	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/clipsurgery/clipsurgery/simd"
 )
 
@@ -42,8 +43,12 @@ func (p PAMR) refine(ctx context.Context, team *simd.Team, img image.Image, plan
 			return fmt.Errorf("surgery: PAMR at distance %d", d)
 		}
 	}
-	size := img.Bounds().Size()
-	weights := p.affinity(team, opaque(img))
+	rgb, err := pix.FromImage(img)
+	if err != nil {
+		return fmt.Errorf("surgery: PAMR: %w", err)
+	}
+	size := image.Pt(rgb.Width, rgb.Height)
+	weights := p.affinity(team, rgb)
 	next := make([]float32, size.X*size.Y)
 	offsets := p.offsets()
 	for c := range planes {
@@ -93,8 +98,8 @@ func (p PAMR) offsets() []image.Point {
 }
 
 // affinity returns a plane of weights for each neighbour.
-func (p PAMR) affinity(team *simd.Team, img *image.NRGBA) [][]float32 {
-	size, offsets := img.Rect.Size(), p.offsets()
+func (p PAMR) affinity(team *simd.Team, img *pix.RGB) [][]float32 {
+	size, offsets := image.Pt(img.Width, img.Height), p.offsets()
 	weights := make([][]float32, len(offsets))
 	for n := range weights {
 		weights[n] = make([]float32, size.X*size.Y)
@@ -110,12 +115,12 @@ func (p PAMR) affinity(team *simd.Team, img *image.NRGBA) [][]float32 {
 		for x := range size.X {
 			clear(s.distance)
 			for c := range 3 {
-				own := float64(img.Pix[y*img.Stride+4*x+c])
+				own := float64(img.Pix[3*(y*size.X+x)+c])
 				sum := own * float64(len(p.Distances))
 				for n, o := range offsets {
 					v := min(max(y+o.Y, 0), size.Y-1)
 					u := min(max(x+o.X, 0), size.X-1)
-					s.colours[n] = float64(img.Pix[v*img.Stride+4*u+c])
+					s.colours[n] = float64(img.Pix[3*(v*size.X+u)+c])
 					sum += s.colours[n]
 				}
 				mean := sum / count

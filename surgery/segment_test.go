@@ -261,21 +261,6 @@ func TestParseClasses(t *testing.T) {
 }
 
 // The first colours of VOC's table.
-func TestBrightPalette(t *testing.T) {
-	p := BrightPalette(30)
-	require.Equal(t, color.NRGBA{255, 38, 38, 255}, p[0])
-	for i, a := range p {
-		a := a.(color.NRGBA)
-		require.Greater(t, max(a.R, a.G, a.B)-min(a.R, a.G, a.B), uint8(100), "%d is grey", i)
-		for j, b := range p[:i] {
-			b := b.(color.NRGBA)
-			far := max(abs(float64(a.R)-float64(b.R)), abs(float64(a.G)-float64(b.G)), abs(float64(a.B)-float64(b.B)))
-			require.Greater(t, far, 20.0, "%d and %d", j, i)
-		}
-	}
-	require.Empty(t, BrightPalette(-1))
-}
-
 func TestPalette(t *testing.T) {
 	want := []color.NRGBA{{0, 0, 0, 255}, {128, 0, 0, 255}, {0, 128, 0, 255}, {128, 128, 0, 255}, {0, 0, 128, 255}, {128, 0, 128, 255},
 		{0, 128, 128, 255}, {128, 128, 128, 255}, {64, 0, 0, 255}, {192, 0, 0, 255}}

@@ -21,7 +21,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/sam"
 	"github.com/clipsurgery/clipsurgery/simd"
-	"github.com/clipsurgery/clipsurgery/surgery"
+	"github.com/clipsurgery/clipsurgery/surgery/draw"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
 )
 
@@ -61,7 +61,7 @@ func run(ctx context.Context) error {
 	clock.Lap("load")
 	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(table, "picture\tmasks\tof the picture\tobjects found\toverlay\tCOCO")
-	var tiles []surgery.Tile
+	var tiles []draw.Tile
 	for _, j := range jobs {
 		masks, err := model.Everything(ctx, j.picture, append(options(), sam.WithProgress(cli.Progress(j.name)))...)
 		if err != nil {
@@ -73,7 +73,7 @@ func run(ctx context.Context) error {
 			return err
 		}
 		clock.Lap("drawing")
-		tiles = append(tiles, surgery.Tile{Picture: j.picture, Caption: j.name}, surgery.Tile{Picture: overlay, Caption: fmt.Sprintf("%d masks", len(masks))})
+		tiles = append(tiles, draw.Tile{Picture: j.picture, Caption: j.name}, draw.Tile{Picture: overlay, Caption: fmt.Sprintf("%d masks", len(masks))})
 		covered, err := coverage(j.picture, masks)
 		if err != nil {
 			return err
@@ -87,7 +87,7 @@ func run(ctx context.Context) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	sheet, err := surgery.Sheet(tiles, surgery.Columns(4))
+	sheet, err := draw.Sheet(tiles, draw.Columns(4))
 	if err != nil {
 		return err
 	}
@@ -146,8 +146,11 @@ func (j job) path(kind string) string { return filepath.Join(*out, j.name+"-ever
 
 // save writes the coloured overlay and COCO JSON.
 func (j job) save(masks []sam.Mask) (*image.NRGBA, error) {
-	overlay := cli.Canvas(j.picture)
-	cli.Masks(overlay, masks, surgery.BrightPalette(len(masks)))
+	overlay, err := draw.Canvas(j.picture)
+	if err != nil {
+		return nil, err
+	}
+	draw.Masks(overlay, masks, draw.BrightPalette(len(masks)))
 	if err := cli.SavePNG(j.path("png"), overlay); err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/surgery"
+	"github.com/clipsurgery/clipsurgery/surgery/draw"
 	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
 	"gonum.org/v1/gonum/blas/blas32"
@@ -67,11 +68,11 @@ func run(ctx context.Context) error {
 	if e.size == 0 {
 		e.size = 2 * clip.Config().Vision.Size()
 	}
-	colors, err := surgery.ColorMapNamed(*colors)
+	colors, err := draw.ColorMapNamed(*colors)
 	if err != nil {
 		return err
 	}
-	e.colors = surgery.Colors(colors)
+	e.colors = draw.Colors(colors)
 	prompts, err := promptTemplates()
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func run(ctx context.Context) error {
 	if err := e.table.Flush(); err != nil {
 		return err
 	}
-	sheet, err := surgery.Sheet(e.tiles, surgery.Columns(e.columns))
+	sheet, err := draw.Sheet(e.tiles, draw.Columns(e.columns))
 	if err != nil {
 		return err
 	}
@@ -155,11 +156,11 @@ type explainer struct {
 	labels, singles         []string
 	text, singleText, empty blas32.General
 	size                    int
-	colors                  surgery.RenderOption
+	colors                  draw.Option
 	clock                   *cli.Clock
 
 	table   *tabwriter.Writer
-	tiles   []surgery.Tile
+	tiles   []draw.Tile
 	columns int
 }
 
@@ -176,14 +177,14 @@ func (e *explainer) explain(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
-	draw := j.draw
+	labels := j.draw
 	for _, label := range e.singles {
-		if *single != "" && !slices.Contains(draw, label) {
-			draw = append(slices.Clone(draw), label)
+		if *single != "" && !slices.Contains(labels, label) {
+			labels = append(slices.Clone(labels), label)
 		}
 	}
-	for _, label := range draw {
-		row := []surgery.Tile{{Picture: j.picture, Caption: label}}
+	for _, label := range labels {
+		row := []draw.Tile{{Picture: j.picture, Caption: label}}
 		for _, v := range variants {
 			i := slices.Index(v.labels, label)
 			if i < 0 {
@@ -193,7 +194,7 @@ func (e *explainer) explain(ctx context.Context, j job) error {
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", label, v.name, err)
 			}
-			overlay, err := surgery.Overlay(j.picture, heat, e.colors)
+			overlay, err := draw.Overlay(j.picture, heat, e.colors)
 			if err != nil {
 				return err
 			}
@@ -201,7 +202,7 @@ func (e *explainer) explain(ctx context.Context, j job) error {
 			if err := cli.SavePNG(file, overlay); err != nil {
 				return err
 			}
-			row = append(row, surgery.Tile{Picture: overlay, Caption: v.name})
+			row = append(row, draw.Tile{Picture: overlay, Caption: v.name})
 			score := "-"
 			if k := slices.Index(e.labels, label); k >= 0 {
 				score = fmt.Sprintf("%.3f", class[k])
@@ -210,7 +211,7 @@ func (e *explainer) explain(ctx context.Context, j job) error {
 			fmt.Fprintf(e.table, "%s\t%s\t%s\t%s\t(%d, %d)\t%s\n", j.name, label, score, v.name, x, y, file)
 		}
 		for len(row) <= len(variants) {
-			row = append(row, surgery.Tile{Picture: &image.Gray{Pix: []uint8{255}, Stride: 1, Rect: image.Rect(0, 0, 1, 1)}})
+			row = append(row, draw.Tile{Picture: &image.Gray{Pix: []uint8{255}, Stride: 1, Rect: image.Rect(0, 0, 1, 1)}})
 		}
 		e.columns = len(row)
 		e.tiles = append(e.tiles, row...)

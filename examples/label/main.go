@@ -24,6 +24,7 @@ import (
 
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/surgery"
+	"github.com/clipsurgery/clipsurgery/surgery/draw"
 	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
 )
@@ -189,11 +190,11 @@ func (j job) save(m *surgery.LabelMap, classes []string) (string, error) {
 	if err := cli.SavePNG(filepath.Join(*out, j.name+"-labels.png"), raw); err != nil {
 		return "", err
 	}
-	colours := surgery.BrightPalette(len(classes))
-	tiles := []surgery.Tile{{Picture: j.picture, Caption: j.name}}
+	colours := draw.BrightPalette(len(classes))
+	tiles := []draw.Tile{{Picture: j.picture, Caption: j.name}}
 	overlay := func(m *surgery.LabelMap, caption string) error {
-		picture, err := surgery.OverlayLabels(j.picture, m, colours)
-		tiles = append(tiles, surgery.Tile{Picture: picture, Caption: caption})
+		picture, err := draw.OverlayLabels(j.picture, m, colours)
+		tiles = append(tiles, draw.Tile{Picture: picture, Caption: caption})
 		return err
 	}
 	caption := *planName
@@ -219,16 +220,16 @@ func (j job) save(m *surgery.LabelMap, classes []string) (string, error) {
 	for _, r := range listed {
 		names, swatches = append(names, classes[r.Label]), append(swatches, colours[r.Label])
 	}
-	sheet, err := surgery.Sheet(tiles, surgery.Columns(len(tiles)))
+	sheet, err := draw.Sheet(tiles, draw.Columns(len(tiles)))
 	if err != nil {
 		return "", err
 	}
 	if len(names) > 0 {
-		legend, err := surgery.Legend(names, swatches, sheet.Rect.Dx())
+		legend, err := draw.Legend(names, swatches, sheet.Rect.Dx())
 		if err != nil {
 			return "", err
 		}
-		sheet = surgery.Stack(sheet, legend)
+		sheet = draw.Stack(sheet, legend)
 	}
 	file := filepath.Join(*out, j.name+"-label.png")
 	return file, cli.SavePNG(file, sheet)

@@ -28,7 +28,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/sam"
 	"github.com/clipsurgery/clipsurgery/simd"
-	"github.com/clipsurgery/clipsurgery/surgery"
+	"github.com/clipsurgery/clipsurgery/surgery/draw"
 	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
 )
@@ -249,7 +249,7 @@ func (s *segmenter) segment(ctx context.Context, j job) (string, error) {
 		return "", err
 	}
 	s.clock.Lap("pictures")
-	var tiles []surgery.Tile
+	var tiles []draw.Tile
 	for _, p := range j.parts {
 		cutouts, err := s.cutOut(ctx, j.picture, e, p)
 		if err != nil {
@@ -271,9 +271,9 @@ func (s *segmenter) segment(ctx context.Context, j job) (string, error) {
 		tiles = append(tiles, more...)
 	}
 	if len(tiles) == 0 {
-		tiles = []surgery.Tile{{Picture: j.picture, Caption: "nothing found"}}
+		tiles = []draw.Tile{{Picture: j.picture, Caption: "nothing found"}}
 	}
-	sheet, err := surgery.Sheet(tiles, surgery.Columns(6))
+	sheet, err := draw.Sheet(tiles, draw.Columns(6))
 	if err != nil {
 		return "", err
 	}
@@ -299,22 +299,22 @@ func (s *segmenter) cutOut(ctx context.Context, picture image.Image, e *sam.Embe
 }
 
 // show draws a cutout: its heat map with the clicks, and its mask.
-func (s *segmenter) show(j job, p part, c clipsurgery.Cutout) ([]surgery.Tile, error) {
+func (s *segmenter) show(j job, p part, c clipsurgery.Cutout) ([]draw.Tile, error) {
 	if c.Err != nil {
 		fmt.Fprintf(s.table, "%s\t%s\t%s\t%.3f\t-\t-\t-\t-\t%v\n", j.name, p.name, c.Label, c.Presence, c.Err)
 		return nil, nil
 	}
-	heat, err := surgery.Overlay(j.picture, c.Heat)
+	heat, err := draw.Overlay(j.picture, c.Heat)
 	if err != nil {
 		return nil, err
 	}
 	var clicks []string
 	for _, k := range c.Clicks {
-		cli.Dots(heat, k.Background, beside)
+		draw.Dots(heat, k.Background, beside)
 		clicks = append(clicks, fmt.Sprintf("%d+ %d-", len(k.Foreground), len(k.Background)))
 	}
 	for _, k := range c.Clicks {
-		cli.Dots(heat, k.Foreground, onObject)
+		draw.Dots(heat, k.Foreground, onObject)
 	}
 	cut, file, err := save(j, c.Mask, cli.FileName(j.name, p.name, c.Label))
 	if err != nil {
@@ -322,20 +322,23 @@ func (s *segmenter) show(j job, p part, c clipsurgery.Cutout) ([]surgery.Tile, e
 	}
 	fmt.Fprintf(s.table, "%s\t%s\t%s\t%.3f\t%s\t%d\t%.3f\t%s\t%s\n", j.name, p.name, c.Label, c.Presence,
 		strings.Join(clicks, ", "), c.Mask.Area(), c.Mask.IoU, j.iou(c.Mask, strings.Split(c.Label, "+")), file)
-	return []surgery.Tile{{Picture: heat, Caption: c.Label}, {Picture: cut, Caption: p.name}}, nil
+	return []draw.Tile{{Picture: heat, Caption: c.Label}, {Picture: cut, Caption: p.name}}, nil
 }
 
 // click asks for the mask of -points and -box.
-func (s *segmenter) click(ctx context.Context, j job, e *sam.Embedding) ([]surgery.Tile, error) {
+func (s *segmenter) click(ctx context.Context, j job, e *sam.Embedding) ([]draw.Tile, error) {
 	results, err := s.sam.Predict(ctx, e, []sam.Prompt{*j.prompt})
 	if err != nil {
 		return nil, err
 	}
 	s.clock.Lap("masks")
-	shown := cli.Canvas(j.picture)
+	shown, err := draw.Canvas(j.picture)
+	if err != nil {
+		return nil, err
+	}
 	clicks := fmt.Sprintf("%d", len(j.prompt.Points))
 	if b := j.prompt.Box; b != nil {
-		cli.Frame(shown, image.Rect(int(b.X0), int(b.Y0), int(b.X1)+1, int(b.Y1)+1), onObject)
+		draw.Frame(shown, image.Rect(int(b.X0), int(b.Y0), int(b.X1)+1, int(b.Y1)+1), onObject)
 		clicks += ", box"
 	}
 	for _, p := range j.prompt.Points {
@@ -343,7 +346,7 @@ func (s *segmenter) click(ctx context.Context, j job, e *sam.Embedding) ([]surge
 		if p.Label == sam.Foreground {
 			c = onObject
 		}
-		cli.Dots(shown, []image.Point{{X: int(p.X), Y: int(p.Y)}}, c)
+		draw.Dots(shown, []image.Point{{X: int(p.X), Y: int(p.Y)}}, c)
 	}
 	mask := results[0].Best()
 	cut, file, err := save(j, mask, j.name+"-clicks")
@@ -351,12 +354,14 @@ func (s *segmenter) click(ctx context.Context, j job, e *sam.Embedding) ([]surge
 		return nil, err
 	}
 	fmt.Fprintf(s.table, "%s\tclicks\t-\t-\t%s\t%d\t%.3f\t-\t%s\n", j.name, clicks, mask.Area(), mask.IoU, file)
-	return []surgery.Tile{{Picture: shown, Caption: "clicks"}, {Picture: cut, Caption: fmt.Sprintf("IoU %.2f", mask.IoU)}}, nil
+	return []draw.Tile{{Picture: shown, Caption: "clicks"}, {Picture: cut, Caption: fmt.Sprintf("IoU %.2f", mask.IoU)}}, nil
 }
 
 // save writes a mask as white on black, and returns what it cuts out.
 func save(j job, mask sam.Mask, name string) (cut *image.NRGBA, file string, err error) {
-	cut = cli.CutOut(j.picture, mask)
+	if cut, err = draw.CutOut(j.picture, mask); err != nil {
+		return nil, "", err
+	}
 	a := mask.Alpha()
 	file = filepath.Join(*out, name+"-mask.png")
 	return cut, file, cli.SavePNG(file, &image.Gray{Pix: a.Pix, Stride: a.Stride, Rect: a.Rect})

@@ -22,6 +22,7 @@ import (
 
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/surgery"
+	"github.com/clipsurgery/clipsurgery/surgery/draw"
 	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
 )
@@ -49,7 +50,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	palette, err := surgery.ColorMapNamed(*colors)
+	palette, err := draw.ColorMapNamed(*colors)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func run(ctx context.Context) error {
 	table := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(table, "picture\tfile\tbest supported\tsentence")
 	for _, j := range jobs {
-		if err := explain(ctx, clip, j, surgery.Colors(palette), table); err != nil {
+		if err := explain(ctx, clip, j, draw.Colors(palette), table); err != nil {
 			return fmt.Errorf("%s: %w", j.name, err)
 		}
 	}
@@ -92,7 +93,7 @@ func work() ([]job, error) {
 }
 
 // explain writes the coloured sentence and the maps of one picture.
-func explain(ctx context.Context, clip *vit.CLIP, j job, palette surgery.RenderOption, table *tabwriter.Writer) error {
+func explain(ctx context.Context, clip *vit.CLIP, j job, palette draw.Option, table *tabwriter.Writer) error {
 	tokens, err := clip.TextTokens(ctx, j.text)
 	if err != nil {
 		return err
@@ -111,14 +112,14 @@ func explain(ctx context.Context, clip *vit.CLIP, j job, palette surgery.RenderO
 	}
 	support := scores.Support()
 	var names []string
-	tiles := []surgery.Tile{{Picture: j.picture, Caption: "picture"}}
+	tiles := []draw.Tile{{Picture: j.picture, Caption: "picture"}}
 	for _, r := range surgery.Top(support[1:], *maps) { // the start token says nothing
 		token := 1 + r.Label
 		heat, err := scores.Map(token)
 		if err != nil {
 			return err
 		}
-		overlay, err := surgery.Overlay(j.picture, heat, palette)
+		overlay, err := draw.Overlay(j.picture, heat, palette)
 		if err != nil {
 			return err
 		}
@@ -127,17 +128,17 @@ func explain(ctx context.Context, clip *vit.CLIP, j job, palette surgery.RenderO
 			name = "[end]"
 		}
 		names = append(names, fmt.Sprintf("%s %.2f", name, r.Score))
-		tiles = append(tiles, surgery.Tile{Picture: overlay, Caption: name})
+		tiles = append(tiles, draw.Tile{Picture: overlay, Caption: name})
 	}
-	sheet, err := surgery.Sheet(tiles, surgery.Columns(len(tiles)))
+	sheet, err := draw.Sheet(tiles, draw.Columns(len(tiles)))
 	if err != nil {
 		return err
 	}
-	sentence, err := surgery.Sentence(tokens, support, sheet.Rect.Dx(), palette)
+	sentence, err := draw.Sentence(tokens, support, sheet.Rect.Dx(), palette)
 	if err != nil {
 		return err
 	}
 	file := filepath.Join(*out, j.name+"-words.png")
 	fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", j.name, file, strings.Join(names, ", "), j.text)
-	return cli.SavePNG(file, surgery.Stack(sentence, sheet))
+	return cli.SavePNG(file, draw.Stack(sentence, sheet))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/sam"
 	"github.com/clipsurgery/clipsurgery/surgery"
+	"github.com/clipsurgery/clipsurgery/surgery/draw"
 	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
 )
@@ -43,23 +44,23 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var tiles []surgery.Tile
+	var tiles []draw.Tile
 	for _, s := range shown {
-		row, err := draw(ctx, clip, model, scenes[s.scene].Picture, s.label)
+		row, err := tilesOf(ctx, clip, model, scenes[s.scene].Picture, s.label)
 		if err != nil {
 			return err
 		}
 		tiles = append(tiles, row...)
 	}
-	sheet, err := surgery.Sheet(tiles, surgery.Columns(8))
+	sheet, err := draw.Sheet(tiles, draw.Columns(8))
 	if err != nil {
 		return err
 	}
 	return cli.SavePNG(*out, sheet)
 }
 
-// draw is the tiles of one picture.
-func draw(ctx context.Context, clip *vit.CLIP, model *sam.Model, img image.Image, label string) ([]surgery.Tile, error) {
+// tilesOf is the tiles of one picture.
+func tilesOf(ctx context.Context, clip *vit.CLIP, model *sam.Model, img image.Image, label string) ([]draw.Tile, error) {
 	text, err := clip.EncodeLabels(ctx, []string{label}, surgery.Templates())
 	if err != nil {
 		return nil, err
@@ -81,18 +82,18 @@ func draw(ctx context.Context, clip *vit.CLIP, model *sam.Model, img image.Image
 	if err != nil {
 		return nil, err
 	}
-	tiles := []surgery.Tile{{Picture: img, Caption: label}}
+	tiles := []draw.Tile{{Picture: img, Caption: label}}
 	for _, m := range []struct {
 		heat *surgery.HeatMap
 		name string
 	}{{raw, "raw CLIP"}, {cutouts[0].Heat, "CLIP Surgery"}} {
-		overlay, err := surgery.Overlay(img, m.heat)
+		overlay, err := draw.Overlay(img, m.heat)
 		if err != nil {
 			return nil, err
 		}
-		tiles = append(tiles, surgery.Tile{Picture: overlay, Caption: m.name})
+		tiles = append(tiles, draw.Tile{Picture: overlay, Caption: m.name})
 	}
-	return append(tiles, surgery.Tile{Picture: cut(img, cutouts[0].Mask), Caption: "cut out"}), nil
+	return append(tiles, draw.Tile{Picture: cut(img, cutouts[0].Mask), Caption: "cut out"}), nil
 }
 
 // cut is the pixels of a mask, on the chequered ground of the transparent.

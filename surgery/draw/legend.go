@@ -1,4 +1,4 @@
-package surgery
+package draw
 
 import (
 	"fmt"
@@ -10,34 +10,6 @@ import (
 	"golang.org/x/image/math/fixed"
 )
 
-// OverlayLabels draws the colours of a label map over its picture, as [Overlay]
-// draws a heat map; pixels with the label [Ignore] stay as they are. A nil
-// palette is [Palette]. Of the options, [Opacity] counts.
-func OverlayLabels(img image.Image, m *LabelMap, p color.Palette, opts ...RenderOption) (*image.NRGBA, error) {
-	size := img.Bounds().Size()
-	if m.Width != size.X || m.Height != size.Y || len(m.Labels) != size.X*size.Y {
-		return nil, fmt.Errorf("surgery: %w: labels of %d×%d for a picture of %d×%d", ErrLabel, m.Width, m.Height, size.X, size.Y)
-	}
-	if p == nil {
-		p = Palette(256)
-	}
-	r := newRenderer(opts)
-	out := opaque(img)
-	for i, c := range m.Labels {
-		if c == Ignore {
-			continue
-		}
-		if int(c) >= len(p) {
-			return nil, fmt.Errorf("surgery: %w: class %d in a palette of %d colours", ErrLabel, c, len(p))
-		}
-		over := color.NRGBAModel.Convert(p[c]).(color.NRGBA)
-		for k, v := range [3]uint8{over.R, over.G, over.B} {
-			out.Pix[4*i+k] = uint8((1-r.opacity)*float64(out.Pix[4*i+k]) + r.opacity*float64(v))
-		}
-	}
-	return out, nil
-}
-
 const (
 	legendLine   = 24
 	legendSwatch = 16
@@ -48,7 +20,7 @@ const (
 // width pixels.
 func Legend(names []string, colours []color.Color, width int) (*image.NRGBA, error) {
 	if len(names) == 0 || len(names) != len(colours) {
-		return nil, fmt.Errorf("surgery: %w: legend of %d names and %d colours", ErrLabel, len(names), len(colours))
+		return nil, fmt.Errorf("draw: %w: legend of %d names and %d colours", ErrSize, len(names), len(colours))
 	}
 	face, err := captionFace()
 	if err != nil {

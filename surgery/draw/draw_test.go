@@ -1,4 +1,4 @@
-package surgery
+package draw
 
 import (
 	"image"
@@ -6,6 +6,8 @@ import (
 	"math"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/surgery"
+	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/stretchr/testify/require"
 )
 
@@ -36,7 +38,7 @@ func TestOverlay(t *testing.T) {
 	img := image.NewNRGBA(image.Rect(5, 5, 7, 6))
 	img.SetNRGBA(5, 5, color.NRGBA{101, 7, 3, 255})
 	img.SetNRGBA(6, 5, color.NRGBA{200, 200, 200, 0}) // alpha is dropped, as by the reference
-	heat := &HeatMap{2, 1, []float32{0, 1}}
+	heat := &surgery.HeatMap{Width: 2, Height: 1, Values: []float32{0, 1}}
 	got, err := Overlay(img, heat)
 	require.NoError(t, err)
 	// 0.4·101 = 40.4, 0.4·7 = 2.8, 0.4·3 + 0.6·128 = 78; 0.4·200 + 0.6·128 = 156.8.
@@ -48,9 +50,9 @@ func TestOverlay(t *testing.T) {
 	only, err := Overlay(img, heat, Opacity(2), Colors(Viridis()))
 	require.NoError(t, err)
 	require.Equal(t, []uint8{68, 1, 84, 255, 253, 231, 36, 255}, only.Pix)
-	for _, m := range []*HeatMap{{1, 2, []float32{0, 1}}, {2, 1, []float32{0}}} {
+	for _, m := range []*surgery.HeatMap{{Width: 1, Height: 2, Values: []float32{0, 1}}, {Width: 2, Height: 1, Values: []float32{0}}, nil} {
 		_, err = Overlay(img, m)
-		require.Error(t, err)
+		require.ErrorIs(t, err, ErrSize)
 	}
 }
 
@@ -82,7 +84,7 @@ func TestSheet(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, image.Pt(8+120+8, 8+80+8+24), one.Rect.Size())
 	_, err = Sheet(nil)
-	require.Error(t, err)
+	require.ErrorIs(t, err, ErrSize)
 	_, err = Sheet([]Tile{{Caption: "nothing"}})
 	require.ErrorContains(t, err, "nothing")
 }
@@ -93,4 +95,66 @@ func TestStack(t *testing.T) {
 	require.Equal(t, image.Pt(3, 3), s.Rect.Size())
 	require.Equal(t, color.NRGBA{A: 255}, s.NRGBAAt(1, 2))
 	require.Equal(t, color.NRGBA{255, 255, 255, 255}, s.NRGBAAt(2, 2))
+}
+
+func TestOverlayLabels(t *testing.T) {
+	img := image.NewGray(image.Rect(3, 3, 5, 4))
+	img.Pix = []uint8{100, 100}
+	m := &surgery.LabelMap{Width: 2, Height: 1, Labels: []uint16{1, surgery.Ignore}}
+	got, err := OverlayLabels(img, m, nil, Opacity(0.5))
+	require.NoError(t, err)
+	require.Equal(t, []uint8{114, 50, 50, 255, 100, 100, 100, 255}, got.Pix)
+	_, err = OverlayLabels(img, m, color.Palette{color.Black})
+	require.ErrorIs(t, err, surgery.ErrLabel)
+	_, err = OverlayLabels(img, surgery.NewLabelMap(1, 1), nil)
+	require.ErrorIs(t, err, ErrSize)
+}
+
+func TestLegend(t *testing.T) {
+	names := []string{"grass", "sky", "a class with a long name"}
+	colours := []color.Color{color.White, color.Black, color.Gray{90}}
+	wide, err := Legend(names, colours, 1000)
+	require.NoError(t, err)
+	narrow, err := Legend(names, colours, 10)
+	require.NoError(t, err)
+	require.Equal(t, wide.Rect.Dy()+2*legendLine, narrow.Rect.Dy())
+	_, err = Legend(names, colours[:2], 100)
+	require.ErrorIs(t, err, ErrSize)
+	stack := Stack(wide, narrow)
+	require.Equal(t, image.Pt(wide.Rect.Dx(), wide.Rect.Dy()+narrow.Rect.Dy()), stack.Rect.Size())
+	require.Equal(t, wide.NRGBAAt(9, 1), stack.NRGBAAt(9, 1))
+}
+
+func TestBrightPalette(t *testing.T) {
+	p := BrightPalette(30)
+	require.Equal(t, color.NRGBA{255, 38, 38, 255}, p[0])
+	for i, a := range p {
+		a := a.(color.NRGBA)
+		require.Greater(t, max(a.R, a.G, a.B)-min(a.R, a.G, a.B), uint8(100), "%d is grey", i)
+		for j, b := range p[:i] {
+			b := b.(color.NRGBA)
+			far := max(math.Abs(float64(a.R)-float64(b.R)), math.Abs(float64(a.G)-float64(b.G)), math.Abs(float64(a.B)-float64(b.B)))
+			require.Greater(t, far, 20.0, "%d and %d", j, i)
+		}
+	}
+	require.Empty(t, BrightPalette(-1))
+}
+
+func TestSentence(t *testing.T) {
+	tokens := &vit.TextTokens{
+		Pieces: []string{"", "a", "blue", "heart", "on", "water", ""},
+		Word:   []int{0, 1, 2, 3, 4, 5, 6},
+	}
+	support := []float32{9, 1, 2, 5, 1, 3, 4}
+	_, err := Sentence(tokens, support[1:], 200)
+	require.ErrorIs(t, err, ErrSize)
+	wide, err := Sentence(tokens, support, 1000)
+	require.NoError(t, err)
+	narrow, err := Sentence(tokens, support, 60)
+	require.NoError(t, err)
+	require.Greater(t, narrow.Rect.Dy(), wide.Rect.Dy())
+	require.LessOrEqual(t, narrow.Rect.Dx(), 60)
+	same, err := Sentence(tokens, make([]float32, 7), 1000) // nothing stands out
+	require.NoError(t, err)
+	require.NotEqual(t, same.Pix, wide.Pix)
 }

@@ -1,11 +1,11 @@
-package surgery
+package draw
 
 import (
 	"fmt"
 	"image/color"
 )
 
-// ColorMap turns values of 0–1 into colours.
+// ColorMap turns values of 0–1 into colors.
 type ColorMap struct {
 	name  string
 	table string // 256 RGB triples
@@ -31,7 +31,7 @@ func ColorMapNamed(name string) (ColorMap, error) {
 			return m, nil
 		}
 	}
-	return ColorMap{}, fmt.Errorf("surgery: no colour map %q: jet, viridis, inferno or turbo", name)
+	return ColorMap{}, fmt.Errorf("draw: no colour map %q: jet, viridis, inferno or turbo", name)
 }
 
 // At returns the colour of v, limited to 0–1; the value is truncated to one of

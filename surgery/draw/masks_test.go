@@ -1,4 +1,4 @@
-package cli
+package draw
 
 import (
 	"image"
@@ -22,7 +22,8 @@ func square(size image.Point, r image.Rectangle) sam.Mask {
 // TestMasks: a small mask is seen on a large one that is drawn after it.
 func TestMasks(t *testing.T) {
 	size := image.Pt(40, 30)
-	on := Canvas(image.NewGray(image.Rectangle{Max: size}.Add(image.Pt(-7, 3))))
+	on, err := Canvas(image.NewGray(image.Rectangle{Max: size}.Add(image.Pt(-7, 3))))
+	require.NoError(t, err)
 	require.Equal(t, image.Rectangle{Max: size}, on.Rect)
 	red, blue := color.NRGBA{200, 0, 0, 255}, color.NRGBA{0, 0, 200, 255}
 	Masks(on, []sam.Mask{square(size, image.Rect(10, 10, 20, 20)), square(size, image.Rect(5, 5, 40, 30))}, color.Palette{red, blue})
@@ -39,14 +40,16 @@ func TestCutOut(t *testing.T) {
 	for i := range img.Pix {
 		img.Pix[i] = 90
 	}
-	on := CutOut(img, square(size, image.Rect(3, 3, 6, 6)))
+	on, err := CutOut(img, square(size, image.Rect(3, 3, 6, 6)))
+	require.NoError(t, err)
 	require.Equal(t, color.NRGBA{90, 90, 90, 255}, on.NRGBAAt(4, 4))
 	require.Equal(t, color.NRGBA{255, 200, 0, 255}, on.NRGBAAt(2, 4))
 	require.Equal(t, color.NRGBA{30, 30, 30, 255}, on.NRGBAAt(0, 8))
 }
 
 func TestDrawOutside(t *testing.T) {
-	on := Canvas(image.NewGray(image.Rect(0, 0, 5, 5)))
+	on, err := Canvas(image.NewGray(image.Rect(0, 0, 5, 5)))
+	require.NoError(t, err)
 	c := color.NRGBA{1, 2, 3, 255}
 	Dots(on, []image.Point{{-9, -9}, {100, 2}, {2, 2}}, c)
 	Frame(on, image.Rect(-3, -3, 90, 90), c)

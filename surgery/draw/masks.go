@@ -1,24 +1,14 @@
-package cli
+package draw
 
 import (
 	"cmp"
 	"image"
 	"image/color"
-	"image/draw"
 	"math"
 	"slices"
 
 	"github.com/clipsurgery/clipsurgery/sam"
 )
-
-// Canvas returns a copy of a picture to draw on, its corner at (0, 0).
-func Canvas(img image.Image) *image.NRGBA {
-	b := img.Bounds()
-	out := image.NewNRGBA(image.Rectangle{Max: b.Size()})
-	draw.Draw(out, out.Rect, image.Black, image.Point{}, draw.Src)
-	draw.Draw(out, out.Rect, img, b.Min, draw.Over)
-	return out
-}
 
 // line is how wide a line is on a picture, in pixels.
 func line(img image.Image) int {
@@ -58,8 +48,11 @@ func Masks(on *image.NRGBA, masks []sam.Mask, colours color.Palette) {
 }
 
 // CutOut darkens all that is not in a mask, and draws a bright line around it.
-func CutOut(img image.Image, mask sam.Mask) *image.NRGBA {
-	on := Canvas(img)
+func CutOut(img image.Image, mask sam.Mask) (*image.NRGBA, error) {
+	on, err := Canvas(img)
+	if err != nil {
+		return nil, err
+	}
 	a, w := mask.Alpha(), line(on)
 	in := func(x, y int) bool { return a.AlphaAt(x, y).A > 0 }
 	for y := range on.Rect.Dy() {
@@ -74,7 +67,7 @@ func CutOut(img image.Image, mask sam.Mask) *image.NRGBA {
 			}
 		}
 	}
-	return on
+	return on, nil
 }
 
 // Dots draws points as discs with a white rim.

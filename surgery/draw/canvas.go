@@ -1,0 +1,26 @@
+package draw
+
+import (
+	"errors"
+	"fmt"
+	"image"
+
+	"github.com/clipsurgery/clipsurgery/internal/pix"
+)
+
+// ErrSize reports a picture without pixels, or a map, a mask or a list that does
+// not have the size of what it belongs to.
+var ErrSize = errors.New("sizes do not fit")
+
+// Canvas returns a copy of a picture to draw on: opaque, its corner at (0, 0),
+// converted as the models convert it.
+func Canvas(img image.Image) (*image.NRGBA, error) {
+	if img == nil {
+		return nil, fmt.Errorf("draw: %w: the picture is nil", ErrSize)
+	}
+	rgb, err := pix.FromImage(img)
+	if err != nil {
+		return nil, fmt.Errorf("draw: %w: %w", ErrSize, err)
+	}
+	return rgb.Image(), nil
+}
