@@ -2,52 +2,20 @@ package sam
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"image"
 	"io"
 	"slices"
+
+	"github.com/clipsurgery/clipsurgery/internal/runs"
 )
 
 // ErrRLE reports run lengths that no mask of that size has.
-var ErrRLE = errors.New("run lengths")
-
-// Compressed run lengths are numbers of variable length in characters from '0'
-// on: five bits each, the lowest first, a sixth that says that more follow. The
-// last five bits are signed. From the fourth on, a number is the difference
-// from the one before the last (cocoapi common/maskApi.c, rleToString).
-const (
-	cocoZero = '0'
-	cocoMore = 0x20
-	cocoSign = 0x10
-	cocoBits = 5
-)
+var ErrRLE = runs.ErrRuns
 
 // COCO returns the mask as COCO's compressed run lengths: the "counts" of a
 // segmentation whose "size" is [Size.Y, Size.X].
-func (m Mask) COCO() string {
-	runs := m.counts()
-	out := make([]byte, 0, 2*len(runs))
-	for i, n := range runs {
-		v := int64(n)
-		if i > 2 {
-			v -= int64(runs[i-2])
-		}
-		for more := true; more; {
-			c := byte(v & (1<<cocoBits - 1))
-			v >>= cocoBits
-			sign := int64(0)
-			if c&cocoSign != 0 {
-				sign = -1
-			}
-			if more = v != sign; more {
-				c |= cocoMore
-			}
-			out = append(out, cocoZero+c)
-		}
-	}
-	return string(out)
-}
+func (m Mask) COCO() string { return runs.Compress(m.counts()) }
 
 // ParseCOCO reads COCO's compressed run lengths of a picture of the given size
 // in pixels. Counts that are damaged or do not add up to the picture are
@@ -56,52 +24,11 @@ func ParseCOCO(size image.Point, counts string) (Mask, error) {
 	if err := checkSize(size); err != nil {
 		return Mask{}, fmt.Errorf("sam: %w", err)
 	}
-	bad := func(i int, format string, a ...any) (Mask, error) {
-		return Mask{}, fmt.Errorf("sam: %w at byte %d: %s", ErrRLE, i, fmt.Sprintf(format, a...))
+	all, err := runs.Decompress(size, counts)
+	if err != nil {
+		return Mask{}, fmt.Errorf("sam: %w", err)
 	}
-	var (
-		b     runBuilder
-		value int64
-		shift uint
-		last  [2]int64 // the run before this one, and the one before that
-		n     int      // runs read
-		left  = int64(size.X) * int64(size.Y)
-	)
-	for i := range len(counts) {
-		c := counts[i] - cocoZero
-		if c >= 2*cocoMore {
-			return bad(i, "character %q", counts[i])
-		}
-		if shift > 30 { // no picture has 2³⁵ pixels
-			return bad(i, "a run of more than seven characters")
-		}
-		value |= int64(c&(1<<cocoBits-1)) << shift
-		shift += cocoBits
-		if c&cocoMore != 0 {
-			continue
-		}
-		if c&cocoSign != 0 {
-			value |= -1 << shift
-		}
-		if n > 2 {
-			value += last[1]
-		}
-		if value < 0 || value > left {
-			return bad(i, "a run of %d pixels, %d are left", value, left)
-		}
-		b.add(n%2 == 1, uint32(value))
-		left -= value
-		last = [2]int64{value, last[0]}
-		value, shift = 0, 0
-		n++
-	}
-	if shift != 0 {
-		return bad(len(counts), "ends inside a run")
-	}
-	if left != 0 {
-		return bad(len(counts), "%d of %d×%d pixels are missing", left, size.X, size.Y)
-	}
-	return Mask{Size: size, runs: b.runs}, nil
+	return Mask{Size: size, runs: all}, nil
 }
 
 // Runs returns the mask as COCO's uncompressed run lengths: of pixels column by
@@ -113,22 +40,15 @@ func (m Mask) Runs() []uint32 { return slices.Clone(m.counts()) }
 // them, of a picture of the given size in pixels. Runs of nothing are as good as
 // none. Runs that do not add up to the picture are [ErrRLE], an impossible size
 // is [ErrSize].
-func FromRuns(size image.Point, runs []uint32) (Mask, error) {
+func FromRuns(size image.Point, counts []uint32) (Mask, error) {
 	if err := checkSize(size); err != nil {
 		return Mask{}, fmt.Errorf("sam: %w", err)
 	}
-	var b runBuilder
-	left := int64(size.X) * int64(size.Y)
-	for i, n := range runs {
-		if left -= int64(n); left < 0 {
-			return Mask{}, fmt.Errorf("sam: %w: run %d ends beyond %d×%d pixels", ErrRLE, i, size.X, size.Y)
-		}
-		b.add(i%2 == 1, n)
+	all, err := runs.Check(size, counts)
+	if err != nil {
+		return Mask{}, fmt.Errorf("sam: %w", err)
 	}
-	if left != 0 {
-		return Mask{}, fmt.Errorf("sam: %w: %d of %d×%d pixels are missing", ErrRLE, left, size.X, size.Y)
-	}
-	return Mask{Size: size, runs: b.runs}, nil
+	return Mask{Size: size, runs: all}, nil
 }
 
 // WriteCOCO writes masks of one picture as a COCO data set in JSON: the

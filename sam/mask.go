@@ -3,6 +3,9 @@ package sam
 import (
 	"fmt"
 	"image"
+	"iter"
+
+	"github.com/clipsurgery/clipsurgery/internal/runs"
 )
 
 // Mask is a set of pixels of a picture. It is held as run lengths, so that
@@ -25,7 +28,7 @@ type Mask struct {
 	// Crop is the part of the picture that was encoded.
 	Crop image.Rectangle
 
-	runs []uint32 // see rle.go
+	runs []uint32 // see package runs; nil also stands for no pixel of any picture
 }
 
 // opaque is the least alpha of a pixel that belongs to a mask.
@@ -35,45 +38,39 @@ const opaque = 128
 // corner becomes (0, 0).
 func MaskOf(a *image.Alpha) Mask {
 	size := a.Rect.Size()
-	b := newRowsToRuns(size)
+	b := runs.NewRows(size)
 	for y := range size.Y {
 		row := a.Pix[a.PixOffset(a.Rect.Min.X, a.Rect.Min.Y+y):][:size.X]
 		for x, v := range row {
 			if v >= opaque {
-				b.set(x)
+				b.Set(x)
 			}
 		}
-		b.next()
+		b.Next()
 	}
-	return Mask{Size: size, runs: b.runs()}
+	return Mask{Size: size, runs: b.Runs()}
 }
 
 // Alpha returns the mask as a picture of its own, 255 inside and 0 outside.
 func (m Mask) Alpha() *image.Alpha {
 	a := image.NewAlpha(image.Rectangle{Max: m.Size})
-	for s := range m.segments {
-		for y := s.y0; y < s.y1; y++ {
-			a.Pix[y*a.Stride+s.x] = 255
+	for s := range m.segments() {
+		for y := s.Y0; y < s.Y1; y++ {
+			a.Pix[y*a.Stride+s.X] = 255
 		}
 	}
 	return a
 }
 
 // Area is the number of pixels in the mask.
-func (m Mask) Area() int {
-	n := 0
-	for i := 1; i < len(m.runs); i += 2 {
-		n += int(m.runs[i])
-	}
-	return n
-}
+func (m Mask) Area() int { return runs.Area(m.runs) }
 
 // Bounds is the smallest rectangle that holds the mask; the zero Rectangle, if
 // the mask is empty.
 func (m Mask) Bounds() image.Rectangle {
 	var b image.Rectangle
-	for s := range m.segments {
-		b = b.Union(image.Rect(s.x, s.y0, s.x+1, s.y1))
+	for s := range m.segments() {
+		b = b.Union(image.Rect(s.X, s.Y0, s.X+1, s.Y1))
 	}
 	return b
 }
@@ -96,12 +93,7 @@ func IoU(a, b Mask) (float64, error) {
 	if err := sameSize(a, b); err != nil {
 		return 0, err
 	}
-	both := 0
-	walk(a.counts(), b.counts(), func(n uint32, a, b bool) {
-		if a && b {
-			both += int(n)
-		}
-	})
+	both := runs.Intersection(a.counts(), b.counts())
 	either := a.Area() + b.Area() - both
 	if either == 0 {
 		return 0, nil
@@ -113,9 +105,7 @@ func (m Mask) combine(other Mask, op func(a, b bool) bool) (Mask, error) {
 	if err := sameSize(m, other); err != nil {
 		return Mask{}, err
 	}
-	var b runBuilder
-	walk(m.counts(), other.counts(), func(n uint32, x, y bool) { b.add(op(x, y), n) })
-	return Mask{Size: m.Size, runs: b.runs}, nil
+	return Mask{Size: m.Size, runs: runs.Combine(m.counts(), other.counts(), op)}, nil
 }
 
 func sameSize(a, b Mask) error {
@@ -123,4 +113,38 @@ func sameSize(a, b Mask) error {
 		return fmt.Errorf("sam: %w: masks of %v and %v", ErrSize, a.Size, b.Size)
 	}
 	return nil
+}
+
+// counts is the runs, also of a mask that was never given any.
+func (m Mask) counts() []uint32 {
+	if n := m.Size.X * m.Size.Y; m.runs == nil && n > 0 {
+		return []uint32{uint32(n)}
+	}
+	return m.runs
+}
+
+// complement is the pixels that are not in the mask.
+func (m Mask) complement() Mask {
+	m.runs = runs.Complement(m.counts())
+	return m
+}
+
+// segments yields the pixels of the mask as stretches of columns, in order.
+func (m Mask) segments() iter.Seq[runs.Segment] { return runs.Segments(m.runs, m.Size.Y) }
+
+// uncrop places a mask of the part crop of a picture in the picture.
+func (m Mask) uncrop(crop image.Rectangle, size image.Point) Mask {
+	if size == m.Size {
+		return m
+	}
+	inner := m
+	m.Size = size
+	m.runs = runs.FromSegments(size, func(yield func(runs.Segment) bool) {
+		for s := range inner.segments() {
+			if !yield(runs.Segment{X: s.X + crop.Min.X, Y0: s.Y0 + crop.Min.Y, Y1: s.Y1 + crop.Min.Y}) {
+				return
+			}
+		}
+	})
+	return m
 }

@@ -3,6 +3,7 @@ package sam
 import (
 	"bytes"
 	"encoding/json"
+	"github.com/clipsurgery/clipsurgery/internal/runs"
 	"image"
 	"math"
 	"math/rand/v2"
@@ -76,7 +77,7 @@ func TestMask(t *testing.T) {
 		rest := m.complement()
 		require.Equal(t, m, rest.complement())
 		require.Equal(t, len(pixels)-area, rest.Area())
-		require.Equal(t, m.runs, runsOf(m.Size, m.segments))
+		require.Equal(t, m.runs, runs.FromSegments(m.Size, m.segments()))
 
 		parsed, err := ParseCOCO(m.Size, m.COCO())
 		require.NoError(t, err)

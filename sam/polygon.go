@@ -7,6 +7,8 @@ import (
 	"image"
 	"math"
 	"slices"
+
+	"github.com/clipsurgery/clipsurgery/internal/runs"
 )
 
 // ErrPolygon reports a polygon with coordinates that are not finite.
@@ -73,8 +75,8 @@ func newTracer(m Mask) *tracer {
 	r := m.regions(false)
 	t.regions = len(r.sizes)
 	for i, s := range r.segments {
-		for y := s.y0; y < s.y1; y++ {
-			t.label[(y-b.Min.Y)*t.size.X+s.x-b.Min.X] = int32(r.of[i] + 1)
+		for y := s.Y0; y < s.Y1; y++ {
+			t.label[(y-b.Min.Y)*t.size.X+s.X-b.Min.X] = int32(r.of[i] + 1)
 		}
 	}
 	return t
@@ -213,7 +215,7 @@ func FromPolygons(size image.Point, polygons []Polygon) (Mask, error) {
 		}
 	}
 	slices.SortStableFunc(edges, func(a, b edge) int { return cmp.Compare(a.first, b.first) })
-	return Mask{Size: size, runs: runsOf(size, func(yield func(segment) bool) {
+	return Mask{Size: size, runs: runs.FromSegments(size, func(yield func(runs.Segment) bool) {
 		var open []edge // that cross the column
 		for x := range size.X {
 			open = slices.DeleteFunc(open, func(e edge) bool { return e.end <= x })
@@ -250,7 +252,7 @@ func edgeOf(polygon int, a, b Vertex, columns int) edge {
 func firstCentre(v float64, n int) int { return int(min(max(math.Ceil(v-0.5), 0), float64(n))) }
 
 // column is the pixels of column x between the edges that cross it.
-func column(x, rows int, open []edge) []segment {
+func column(x, rows int, open []edge) []runs.Segment {
 	type crossing struct {
 		polygon int
 		y       float64
@@ -263,19 +265,19 @@ func column(x, rows int, open []edge) []segment {
 	slices.SortFunc(crossings, func(a, b crossing) int {
 		return cmp.Or(cmp.Compare(a.polygon, b.polygon), cmp.Compare(a.y, b.y))
 	})
-	var all []segment
+	var all []runs.Segment
 	for i := 0; i+1 < len(crossings); i += 2 {
-		s := segment{x, firstCentre(crossings[i].y, rows), firstCentre(crossings[i+1].y, rows)}
-		if s.y0 < s.y1 {
+		s := runs.Segment{X: x, Y0: firstCentre(crossings[i].y, rows), Y1: firstCentre(crossings[i+1].y, rows)}
+		if s.Y0 < s.Y1 {
 			all = append(all, s)
 		}
 	}
 	// Polygons may overlap.
-	slices.SortFunc(all, func(a, b segment) int { return cmp.Compare(a.y0, b.y0) })
+	slices.SortFunc(all, func(a, b runs.Segment) int { return cmp.Compare(a.Y0, b.Y0) })
 	merged := all[:0]
 	for _, s := range all {
-		if n := len(merged); n > 0 && s.y0 <= merged[n-1].y1 {
-			merged[n-1].y1 = max(merged[n-1].y1, s.y1)
+		if n := len(merged); n > 0 && s.Y0 <= merged[n-1].Y1 {
+			merged[n-1].Y1 = max(merged[n-1].Y1, s.Y1)
 		} else {
 			merged = append(merged, s)
 		}

@@ -1,12 +1,16 @@
 package sam
 
-import "image"
+import (
+	"image"
+
+	"github.com/clipsurgery/clipsurgery/internal/runs"
+)
 
 // regions are the connected parts of a mask.
 type regions struct {
-	segments []segment // in order
-	of       []int     // the region of each
-	sizes    []int     // pixels of each region
+	segments []runs.Segment // in order
+	of       []int          // the region of each
+	sizes    []int          // pixels of each region
 }
 
 // regions finds the parts of the mask that are connected by sides of pixels
@@ -27,20 +31,20 @@ func (m Mask) regions(diagonal bool) regions {
 	}
 	// The segments of the column to the left that may still touch.
 	left, end := 0, 0
-	for s := range m.segments {
+	for s := range m.segments() {
 		i := len(r.segments)
-		if i > 0 && r.segments[i-1].x != s.x {
+		if i > 0 && r.segments[i-1].X != s.X {
 			left, end = end, i
-			if r.segments[left].x != s.x-1 {
+			if r.segments[left].X != s.X-1 {
 				left = end
 			}
 		}
 		r.segments = append(r.segments, s)
 		parent = append(parent, i)
-		for left < end && r.segments[left].y1+reach <= s.y0 {
+		for left < end && r.segments[left].Y1+reach <= s.Y0 {
 			left++
 		}
-		for j := left; j < end && r.segments[j].y0 < s.y1+reach; j++ {
+		for j := left; j < end && r.segments[j].Y0 < s.Y1+reach; j++ {
 			parent[root(j)] = root(i)
 		}
 	}
@@ -53,14 +57,14 @@ func (m Mask) regions(diagonal bool) regions {
 			number[top] = len(r.sizes)
 		}
 		r.of[i] = number[top] - 1
-		r.sizes[r.of[i]] += s.y1 - s.y0
+		r.sizes[r.of[i]] += s.Y1 - s.Y0
 	}
 	return r
 }
 
 // keep is the runs of the regions that ok says yes to.
 func (r *regions) keep(size image.Point, ok func(region int) bool) []uint32 {
-	return runsOf(size, func(yield func(segment) bool) {
+	return runs.FromSegments(size, func(yield func(runs.Segment) bool) {
 		for i, s := range r.segments {
 			if ok(r.of[i]) && !yield(s) {
 				return
@@ -114,8 +118,8 @@ func (r *regions) largest() int {
 		first[i].Y = -1
 	}
 	for i, s := range r.segments {
-		if p := &first[r.of[i]]; p.Y < 0 || s.y0 < p.Y {
-			*p = image.Pt(s.x, s.y0)
+		if p := &first[r.of[i]]; p.Y < 0 || s.Y0 < p.Y {
+			*p = image.Pt(s.X, s.Y0)
 		}
 	}
 	best := 0

@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"github.com/clipsurgery/clipsurgery/internal/runs"
 	"github.com/clipsurgery/clipsurgery/simd"
 )
 
@@ -16,7 +17,7 @@ type thresholder struct {
 	bounds []limit // of every row of logits, by blocks
 	lines  []float32
 	made   []int // which row of logits a block of a line has, from 1
-	rows   *rowsToRuns
+	rows   *runs.Rows
 }
 
 // block is columns lo to hi of the picture and those of the logits that they
@@ -37,7 +38,7 @@ func newThresholder(up *upsampler, k simd.Kernel, scratch []float32) *thresholde
 		bounds: make([]limit, up.side*n),
 		lines:  scratch[:up.scratch()],
 		made:   make([]int, taps*n),
-		rows:   newRowsToRuns(up.size),
+		rows:   runs.NewRows(up.size),
 	}
 	for i := range t.blocks {
 		lo, hi := i*blockColumns, min((i+1)*blockColumns, up.size.X)
@@ -47,7 +48,7 @@ func newThresholder(up *upsampler, k simd.Kernel, scratch []float32) *thresholde
 }
 
 // mask is the mask that was scanned last.
-func (t *thresholder) mask() Mask { return Mask{Size: t.up.size, runs: t.rows.runs()} }
+func (t *thresholder) mask() Mask { return Mask{Size: t.up.size, runs: t.rows.Runs()} }
 
 // counts is the number of pixels above the threshold plus and minus an offset.
 type counts struct{ above, below int }
@@ -59,7 +60,7 @@ func (c counts) stability() float32 { return float32(c.above) / float32(c.below)
 // scan finds the pixels whose logit is above the threshold, and counts those
 // above it plus and minus the offset.
 func (t *thresholder) scan(logits []float32, threshold, offset float32) counts {
-	t.rows.reset()
+	t.rows.Reset()
 	clear(t.made)
 	for y := range t.up.side {
 		for i, b := range t.blocks {
@@ -78,7 +79,7 @@ func (t *thresholder) scan(logits []float32, threshold, offset float32) counts {
 			switch {
 			case at.hi <= least:
 			case at.lo > most:
-				t.rows.row[j] = 1<<n - 1
+				t.rows.Row[j] = 1<<n - 1
 				c.above += n
 				c.below += n
 			default:
@@ -88,10 +89,10 @@ func (t *thresholder) scan(logits []float32, threshold, offset float32) counts {
 					c.above += int(bit(v > above))
 					c.below += int(bit(v > below))
 				}
-				t.rows.row[j] = word
+				t.rows.Row[j] = word
 			}
 		}
-		t.rows.next()
+		t.rows.Next()
 	}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"github.com/clipsurgery/clipsurgery/internal/runs"
 	"github.com/clipsurgery/clipsurgery/surgery"
 )
 
@@ -111,62 +112,70 @@ func paint(objects []cocoObject, width, height int) (*surgery.LabelMap, error) {
 		return cmp.Or(cmp.Compare(b.Crowd, a.Crowd), cmp.Compare(b.Area, a.Area))
 	})
 	m := surgery.NewLabelMap(width, height)
-	mask := make([]bool, width*height) // columns of height
 	for i, o := range objects {
-		clear(mask)
-		if err := segmentation(mask, o.Segmentation, width, height); err != nil {
+		mask, err := segmentation(o.Segmentation, image.Pt(width, height))
+		if err != nil {
 			return nil, fmt.Errorf("object %d of %d: %w", i, len(objects), err)
 		}
 		label := uint16(o.class)
 		if o.Crowd != 0 {
 			label = surgery.Ignore
 		}
-		for at, in := range mask {
-			if in {
-				m.Labels[at%height*width+at/height] = label
+		for s := range runs.Segments(mask, height) {
+			for y := s.Y0; y < s.Y1; y++ {
+				m.Labels[y*width+s.X] = label
 			}
 		}
 	}
 	return m, nil
 }
 
-// segmentation sets the pixels of a mask, columns of height, that COCO's JSON
-// describes: an array of polygons, or an object of run lengths.
-func segmentation(mask []bool, data json.RawMessage, width, height int) error {
+// segmentation returns the run lengths of the mask that COCO's JSON describes:
+// an array of polygons, or an object of run lengths.
+func segmentation(data json.RawMessage, size image.Point) ([]uint32, error) {
 	if len(data) > 0 && data[0] == '[' {
-		var polygons [][]float64
-		if err := json.Unmarshal(data, &polygons); err != nil {
-			return fmt.Errorf("%w: %w", ErrFormat, err)
-		}
-		for _, xy := range polygons {
-			if err := fillPolygon(mask, xy, width, height); err != nil {
-				return err
-			}
-		}
-		return nil
+		return polygons(data, size)
 	}
-	var runs struct {
+	var rle struct {
 		Size   [2]int // height, width
 		Counts json.RawMessage
 	}
-	if err := json.Unmarshal(data, &runs); err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
+	if err := json.Unmarshal(data, &rle); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	if runs.Size != [2]int{height, width} {
-		return fmt.Errorf("%w: run lengths of %d×%d pixels, the picture has %d×%d", ErrFormat, runs.Size[1], runs.Size[0], width, height)
+	if rle.Size != [2]int{size.Y, size.X} {
+		return nil, fmt.Errorf("%w: run lengths of %d×%d pixels, the picture has %d×%d", ErrFormat, rle.Size[1], rle.Size[0], size.X, size.Y)
 	}
-	var counts []int64
-	if len(runs.Counts) > 0 && runs.Counts[0] == '"' {
-		var text string
-		if err := json.Unmarshal(runs.Counts, &text); err != nil {
-			return fmt.Errorf("%w: %w", ErrFormat, err)
+	var mask []uint32
+	var text string
+	err := json.Unmarshal(rle.Counts, &text)
+	if err == nil {
+		mask, err = runs.Decompress(size, text)
+	} else {
+		var counts []int64
+		if err = json.Unmarshal(rle.Counts, &counts); err == nil {
+			mask, err = runs.Check(size, counts)
 		}
-		var err error
-		if counts, err = unpackRuns(text); err != nil {
-			return err
-		}
-	} else if err := json.Unmarshal(runs.Counts, &counts); err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	return fillRuns(mask, counts)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return mask, nil
+}
+
+// polygons returns the run lengths of the union of polygons.
+func polygons(data json.RawMessage, size image.Point) ([]uint32, error) {
+	var all [][]float64
+	if err := json.Unmarshal(data, &all); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	mask := []uint32{uint32(size.X * size.Y)}
+	for _, xy := range all {
+		one, err := runs.Polygon(size, xy)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+		mask = runs.Union(mask, one)
+	}
+	return mask, nil
 }

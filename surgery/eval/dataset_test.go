@@ -30,11 +30,11 @@ func TestCOCOMasks(t *testing.T) {
 	require.Len(t, f.Masks, len(file.Annotations))
 	for i, o := range file.Annotations {
 		size := file.Images[o.Image-100]
-		mask := make([]bool, size.Width*size.Height)
-		require.NoError(t, segmentation(mask, o.Segmentation, size.Width, size.Height))
+		mask, err := segmentation(o.Segmentation, image.Pt(size.Width, size.Height))
+		require.NoError(t, err)
 		var got strings.Builder
-		for _, in := range mask {
-			got.WriteByte("01"[boolToInt(in)])
+		for i, n := range mask {
+			got.WriteString(strings.Repeat("01"[i%2:i%2+1], int(n)))
 		}
 		require.Equal(t, f.Masks[i], got.String(), "object %d", i)
 	}
@@ -55,13 +55,6 @@ func TestCOCOMasks(t *testing.T) {
 	require.Len(t, seen, 5, "all classes, nothing and crowds")
 	_, err = set.Items[0].Picture()
 	require.ErrorIs(t, err, os.ErrNotExist)
-}
-
-func boolToInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // Smaller objects lie on larger ones, and crowds below all.
