@@ -3,7 +3,6 @@ module github.com/clipsurgery/clipsurgery
 go 1.25.0
 
 require (
-	github.com/bep/imagemeta v0.17.0
 	github.com/klauspost/cpuid/v2 v2.4.2
 	github.com/nlpodyssey/safetensors v0.0.0-20250209183917-bfb01cc25f7c
 	github.com/schollz/progressbar/v3 v3.19.1

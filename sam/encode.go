@@ -44,7 +44,7 @@ func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOptio
 	}
 	ws := m.encoding.get()
 	defer m.encoding.put(ws)
-	p, err := preprocess(img, g.side, &ws.bytes, ws.Floats)
+	p, err := preprocess(ctx, img, g.side, &ws.bytes, ws.Floats)
 	if err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}

@@ -183,19 +183,19 @@ func (m *Model) Everything(ctx context.Context, img image.Image, opts ...Everyth
 	if err != nil {
 		return nil, err
 	}
-	size := img.Bounds().Size()
-	if err := checkSize(size); err != nil {
-		return nil, fmt.Errorf("sam: %w", err)
+	size, err := pix.Size(img)
+	if err != nil {
+		return nil, fmt.Errorf("sam: %w: %w", ErrSize, err)
 	}
 	g := m.generator(o, size)
 	g.total += len(g.crops) * (m.encoder.steps() + 1)
 	parts := func(image.Rectangle) image.Image { return img }
 	if len(g.crops) > 1 {
-		rgb, err := pix.FromImage(img)
+		whole, err := pix.FromImage(ctx, img)
 		if err != nil {
-			return nil, fmt.Errorf("sam: %w: %w", ErrSize, err)
+			return nil, fmt.Errorf("sam: %w", pictureError(err))
 		}
-		parts = rgb.Image().SubImage
+		parts = whole.SubImage
 	}
 	var found []candidate
 	for _, c := range g.crops {

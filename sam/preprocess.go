@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -32,7 +33,7 @@ var (
 // ResizeLongestSide; modeling/sam.py, preprocess). A picture that is empty,
 // too large, or so thin that a side would vanish is [ErrSize].
 func (m *Model) Preprocess(img image.Image) (Pixels, error) {
-	p, err := preprocess(img, m.geometry.side, nil, func(n int) []float32 { return make([]float32, n) })
+	p, err := preprocess(context.Background(), img, m.geometry.side, nil, func(n int) []float32 { return make([]float32, n) })
 	if err != nil {
 		return Pixels{}, fmt.Errorf("sam: %w", err)
 	}
@@ -40,21 +41,29 @@ func (m *Model) Preprocess(img image.Image) (Pixels, error) {
 }
 
 // preprocess works in bytes and floats.
-func preprocess(img image.Image, side int, bytes *pix.Scratch, floats func(n int) []float32) (Pixels, error) {
-	size, err := pix.LongestSide(img.Bounds().Size(), side)
+func preprocess(ctx context.Context, img image.Image, side int, bytes *pix.Scratch, floats func(n int) []float32) (Pixels, error) {
+	size, err := pix.Size(img)
 	if err != nil {
-		return Pixels{}, fmt.Errorf("%w: %w", ErrSize, err)
+		return Pixels{}, pictureError(err)
 	}
-	rgb, err := bytes.FromImage(img)
+	if size, err = pix.LongestSide(size, side); err != nil {
+		return Pixels{}, pictureError(err)
+	}
+	rgb, err := bytes.ResizeRGB(ctx, img, pix.Whole(size, pix.Triangle()))
 	if err != nil {
-		return Pixels{}, fmt.Errorf("%w: %w", ErrSize, err)
-	}
-	if rgb, err = bytes.Resize(rgb, size.X, size.Y, pix.Triangle()); err != nil {
-		return Pixels{}, fmt.Errorf("%w: %w", ErrSize, err)
+		return Pixels{}, pictureError(err)
 	}
 	p := Pixels{size.X, size.Y, floats(3 * size.X * size.Y)}
 	rgb.Planes(p.Data, false, pixelMean, pixelStd)
 	return p, nil
+}
+
+// pictureError makes a picture's error the package's own; a context's stays.
+func pictureError(err error) error {
+	if errors.Is(err, pix.ErrSize) {
+		return fmt.Errorf("%w: %w", ErrSize, err)
+	}
+	return err
 }
 
 // check reports pixels that an input of side × side cannot be made of.

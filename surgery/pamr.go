@@ -43,7 +43,7 @@ func (p PAMR) refine(ctx context.Context, team *simd.Team, img image.Image, plan
 			return fmt.Errorf("surgery: PAMR at distance %d", d)
 		}
 	}
-	rgb, err := pix.FromImage(img)
+	rgb, err := pix.ToRGB(ctx, img)
 	if err != nil {
 		return fmt.Errorf("surgery: PAMR: %w", err)
 	}

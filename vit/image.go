@@ -19,7 +19,7 @@ type picture struct {
 	size   image.Point     // original
 	region image.Rectangle // of the original
 	input  image.Point     // pixels of the tower's input
-	fill   func(dst []float32) error
+	fill   func(ctx context.Context, dst []float32) error
 	data   []float32 // or the planes themselves
 }
 
@@ -110,15 +110,16 @@ func (o imageOptions) planOrZero() Plan {
 func (c *CLIP) pictures(imgs []image.Image, t transform) ([]picture, error) {
 	pictures := make([]picture, len(imgs))
 	for i, img := range imgs {
-		if img == nil {
-			return nil, fmt.Errorf("vit: %w: picture %d is nil", ErrSize, i)
+		size, err := sizeOf(img)
+		if err != nil {
+			return nil, err
 		}
-		g, err := t.geometry(img.Bounds().Size(), &c.config)
+		g, err := t.geometry(size, &c.config)
 		if err != nil {
 			return nil, err
 		}
 		pictures[i] = picture{g.size, g.region(), g.crop.Size(),
-			func(dst []float32) error { return c.prepare(dst, img, g) }, nil}
+			func(ctx context.Context, dst []float32) error { return c.prepare(ctx, dst, img, g) }, nil}
 	}
 	return pictures, nil
 }
@@ -205,7 +206,7 @@ func (c *CLIP) encodeBatch(r *run, pictures []picture, plans []Plan) ([][]*Featu
 	errs := make([]error, len(pictures))
 	r.Team.Do(len(pictures), func(_, i int) {
 		if p := pictures[i]; p.fill != nil {
-			errs[i] = p.fill(inputs[i].Data)
+			errs[i] = p.fill(r.ctx, inputs[i].Data)
 		}
 	})
 	if err := errors.Join(errs...); err != nil {

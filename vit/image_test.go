@@ -215,7 +215,7 @@ func TestImageErrors(t *testing.T) {
 	require.ErrorIs(t, encode(img, Resize(-64)), ErrSize)
 	require.ErrorIs(t, encode(img, Resize(math.MaxInt)), ErrSize)
 	require.ErrorIs(t, encode(img, ShortSide(1<<13)), ErrSize, "too many cells")
-	require.ErrorIs(t, encode(image.NewGray(image.Rect(0, 0, 1, 50_000)), CenterCrop(64)), ErrSize)
+	require.NoError(t, encode(image.NewGray(image.Rect(0, 0, 1, 50_000)), CenterCrop(64)), "only the crop is computed")
 	require.ErrorIs(t, encode(image.NewGray(image.Rect(0, 0, 1, 50_000)), ShortSide(64)), ErrSize)
 	require.ErrorIs(t, pixels(0, 16, 0), ErrSize)
 	require.ErrorIs(t, pixels(16, 16, 3*16*16-1), ErrPixels)

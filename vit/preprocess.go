@@ -1,6 +1,7 @@
 package vit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -10,7 +11,7 @@ import (
 )
 
 // ErrSize reports a picture, or a size asked for, that is empty or too large:
-// the tower takes up to 65,536 cells, the resize up to 2^26 pixels.
+// the tower takes up to 65,536 cells, the resize makes up to 2^26 pixels.
 var ErrSize = errors.New("size")
 
 const (
@@ -79,6 +80,23 @@ type geometry struct {
 	crop    image.Rectangle // of the resized picture, the tower's input
 }
 
+// sizeOf is the size of a picture that is there.
+func sizeOf(img image.Image) (image.Point, error) {
+	size, err := pix.Size(img)
+	if err != nil {
+		return size, pictureError(err)
+	}
+	return size, nil
+}
+
+// pictureError makes a picture's error the package's own; a context's stays.
+func pictureError(err error) error {
+	if errors.Is(err, pix.ErrSize) {
+		return fmt.Errorf("vit: %w: %w", ErrSize, err)
+	}
+	return err
+}
+
 // geometry plans the transform of a picture.
 func (t transform) geometry(size image.Point, c *Config) (g geometry, err error) {
 	if size.X < 1 || size.Y < 1 {
@@ -98,12 +116,12 @@ func (t transform) geometry(size image.Point, c *Config) (g geometry, err error)
 	case centerCrop:
 		resized = pix.ShortSide(size, n)
 	}
-	if resized.X > maxPixels || resized.Y > maxPixels || resized.X*resized.Y > maxPixels {
-		return g, fmt.Errorf("vit: %w: %d×%d pixels would become %d×%d", ErrSize, size.X, size.Y, resized.X, resized.Y)
-	}
 	g = geometry{size, resized, image.Rectangle{Max: resized}}
 	if t.kind == centerCrop {
 		g.crop = pix.CropRect(resized, n)
+	}
+	if crop := g.crop.Size(); int64(crop.X)*int64(crop.Y) > maxPixels {
+		return g, fmt.Errorf("vit: %w: %d×%d pixels would become %d×%d", ErrSize, size.X, size.Y, crop.X, crop.Y)
 	}
 	return g, nil
 }
@@ -113,7 +131,8 @@ func (t transform) geometry(size image.Point, c *Config) (g geometry, err error)
 func roundedSides(size image.Point, n, patch int) image.Point {
 	short := float64(min(size.X, size.Y))
 	side := func(v int) int {
-		return int(max(1, math.Round(float64(n)*float64(v)/short/float64(patch)))) * patch
+		cells := max(1, math.Round(float64(n)*float64(v)/short/float64(patch)))
+		return int(min(cells*float64(patch), math.MaxInt32)) // longer ones are refused
 	}
 	return image.Pt(side(size.X), side(size.Y))
 }
@@ -137,22 +156,23 @@ func (g geometry) region() image.Rectangle {
 // Pillow does, in its own colour channels, then converted to RGB and
 // normalised.
 func (c *CLIP) Preprocess(img image.Image, opts ...ImageOption) (Pixels, error) {
-	g, err := imageOptionsOf(opts).transform.geometry(img.Bounds().Size(), &c.config)
+	size, err := sizeOf(img)
+	if err != nil {
+		return Pixels{}, err
+	}
+	g, err := imageOptionsOf(opts).transform.geometry(size, &c.config)
 	if err != nil {
 		return Pixels{}, err
 	}
 	p := Pixels{g.crop.Dx(), g.crop.Dy(), make([]float32, 3*g.crop.Dx()*g.crop.Dy())}
-	return p, c.prepare(p.Data, img, g)
+	return p, c.prepare(context.Background(), p.Data, img, g)
 }
 
 // prepare fills the planes of a picture.
-func (c *CLIP) prepare(dst []float32, img image.Image, g geometry) error {
-	rgb, err := pix.Resize(img, g.resized.X, g.resized.Y, c.filter())
+func (c *CLIP) prepare(ctx context.Context, dst []float32, img image.Image, g geometry) error {
+	rgb, err := pix.Resize(ctx, img, pix.Target{Size: g.resized, Keep: g.crop, Filter: c.filter()})
 	if err != nil {
-		return fmt.Errorf("vit: %w: %w", ErrSize, err)
-	}
-	if g.crop.Size() != g.resized {
-		rgb = rgb.Crop(g.crop)
+		return pictureError(err)
 	}
 	rgb.Planes(dst, true, c.config.Mean, c.config.Std)
 	return nil

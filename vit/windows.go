@@ -44,8 +44,8 @@ func (w Windows) rects(size image.Point) []image.Rectangle {
 }
 
 // EncodeWindows returns the features of the windows over a picture, row by row.
-// Region says which part of the picture each of them shows. The picture is
-// resized once. Options that resize are [ErrSize], and so are windows without
+// Region says which part of the picture each of them shows. Only
+// they are resized, each by itself. Options that resize are [ErrSize], and so are windows without
 // extent or without a step, and more than 65,536 of them.
 func (c *CLIP) EncodeWindows(ctx context.Context, img image.Image, w Windows, opts ...ImageOption) ([]*Features, error) {
 	o := imageOptionsOf(opts)
@@ -55,30 +55,28 @@ func (c *CLIP) EncodeWindows(ctx context.Context, img image.Image, w Windows, op
 	if w.Side < 1 || w.Stride < 1 || w.Stride > w.Side || w.ShortSide < 1 {
 		return nil, fmt.Errorf("vit: %w: windows of %d pixels every %d, short side %d", ErrSize, w.Side, w.Stride, w.ShortSide)
 	}
-	if img == nil {
-		return nil, fmt.Errorf("vit: %w: picture is nil", ErrSize)
-	}
-	g, err := transform{shortSide, w.ShortSide}.geometry(img.Bounds().Size(), &c.config)
+	size, err := sizeOf(img)
 	if err != nil {
 		return nil, err
 	}
-	if n := (g.resized.X/w.Stride + 1) * (g.resized.Y/w.Stride + 1); n > maxCells {
+	if w.ShortSide > maxPixels {
+		return nil, fmt.Errorf("vit: %w: short side of %d pixels", ErrSize, w.ShortSide)
+	}
+	g := geometry{size: size, resized: roundedSides(size, w.ShortSide, c.config.Vision.Patch)}
+	if n := (int64(g.resized.X/w.Stride) + 1) * (int64(g.resized.Y/w.Stride) + 1); n > maxCells {
 		return nil, fmt.Errorf("vit: %w: %d windows", ErrSize, n)
 	}
-	resized := sync.OnceValues(func() (*pix.RGB, error) {
-		return pix.Resize(img, g.resized.X, g.resized.Y, c.filter())
-	})
+	shared := sync.OnceValues(func() (*pix.Picture, error) { return pix.FromImage(ctx, img) })
 	var pictures []picture
 	for _, r := range w.rects(g.resized) {
 		at := g
 		at.crop = r
-		pictures = append(pictures, picture{g.size, at.region(), r.Size(), func(dst []float32) error {
-			rgb, err := resized()
+		pictures = append(pictures, picture{g.size, at.region(), r.Size(), func(ctx context.Context, dst []float32) error {
+			img, err := shared()
 			if err != nil {
-				return fmt.Errorf("vit: %w: %w", ErrSize, err)
+				return pictureError(err)
 			}
-			rgb.Crop(r).Planes(dst, true, c.config.Mean, c.config.Std)
-			return nil
+			return c.prepare(ctx, dst, img, at)
 		}, nil})
 	}
 	all, err := c.encode(ctx, pictures, []Plan{o.planOrZero()}, o.progress)

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/clipsurgery/clipsurgery"
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/sam"
 	"github.com/clipsurgery/clipsurgery/simd"
@@ -122,7 +123,7 @@ func options() []sam.EverythingOption {
 
 func work() ([]job, error) {
 	if *imagePath != "" {
-		img, err := cli.Picture(*imagePath)
+		img, err := clipsurgery.OpenPicture(*imagePath)
 		file := filepath.Base(*imagePath)
 		return []job{{strings.TrimSuffix(file, filepath.Ext(file)), file, img, nil}}, err
 	}

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/clipsurgery/clipsurgery"
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/surgery"
@@ -121,7 +122,7 @@ func work() ([]job, []string, error) {
 		if len(labels) == 0 {
 			return nil, nil, errors.New("-image needs -labels or -text")
 		}
-		img, err := cli.Picture(*imagePath)
+		img, err := clipsurgery.OpenPicture(*imagePath)
 		name := strings.TrimSuffix(filepath.Base(*imagePath), filepath.Ext(*imagePath))
 		return []job{{name, img, labels}}, labels, err
 	}

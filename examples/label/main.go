@@ -22,6 +22,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/clipsurgery/clipsurgery"
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/clipsurgery/clipsurgery/surgery/draw"
@@ -127,7 +128,7 @@ func work() ([]job, []surgery.Class, error) {
 		if len(classes) == 0 {
 			return nil, nil, errors.New("-image needs -labels or -classes")
 		}
-		img, err := cli.Picture(*imagePath)
+		img, err := clipsurgery.OpenPicture(*imagePath)
 		name := strings.TrimSuffix(filepath.Base(*imagePath), filepath.Ext(*imagePath))
 		return []job{{name, img, nil}}, classes, err
 	}

@@ -116,7 +116,7 @@ func work() ([]job, error) {
 		if len(asked) == 0 && prompt == nil {
 			return nil, errors.New("-image needs -labels, -text, -combine, -points or -box")
 		}
-		img, err := cli.Picture(*imagePath)
+		img, err := clipsurgery.OpenPicture(*imagePath)
 		name := strings.TrimSuffix(filepath.Base(*imagePath), filepath.Ext(*imagePath))
 		return []job{{name, img, nil, asked, prompt}}, err
 	}

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/clipsurgery/clipsurgery"
 	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/clipsurgery/clipsurgery/surgery/draw"
@@ -73,7 +74,7 @@ func work() ([]job, error) {
 		if *text == "" {
 			return nil, errors.New("-image needs -text")
 		}
-		img, err := cli.Picture(*imagePath)
+		img, err := clipsurgery.OpenPicture(*imagePath)
 		return []job{{strings.TrimSuffix(filepath.Base(*imagePath), filepath.Ext(*imagePath)), img, *text}}, err
 	}
 	scenes, err := shapes.Scenes()

@@ -20,7 +20,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/clipsurgery/clipsurgery/sam"
 	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/clipsurgery/clipsurgery/vit"
@@ -116,21 +115,6 @@ func Checkpoint(name string) (string, error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	return hub.Fetch(ctx, name, hub.Progress(Bytes("fetching "+name)))
-}
-
-// Picture reads a PNG, JPEG, GIF, WebP, BMP or TIFF file, turned upright as its
-// EXIF orientation says.
-func Picture(path string) (image.Image, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	img, err := pix.Decode(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return img, nil
 }
 
 // SavePNG writes a picture, and the folders that it lies in.

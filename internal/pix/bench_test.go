@@ -19,14 +19,14 @@ func BenchmarkResize(b *testing.B) {
 		{image.Pt(1920, 1080), image.Pt(1024, 576), Triangle()},
 	} {
 		b.Run(fmt.Sprintf("%dx%d-%dx%d", c.from.X, c.from.Y, c.to.X, c.to.Y), func(b *testing.B) {
-			r := &RGB{c.from.X, c.from.Y, make([]uint8, 3*c.from.X*c.from.Y)}
+			r := NewPicture(ModeRGB, c.from.X, c.from.Y)
 			for i := range r.Pix {
 				r.Pix[i] = uint8(i * 7)
 			}
 			b.ReportAllocs()
 			b.SetBytes(int64(len(r.Pix)))
 			for b.Loop() {
-				if _, err := r.Resize(c.to.X, c.to.Y, c.filter); err != nil {
+				if _, err := Resize(b.Context(), r, Whole(c.to, c.filter)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -39,7 +39,7 @@ func BenchmarkFromImage(b *testing.B) {
 	img := image.NewYCbCr(image.Rect(0, 0, 1920, 1080), image.YCbCrSubsampleRatio420)
 	b.SetBytes(3 * 1920 * 1080)
 	for b.Loop() {
-		if _, err := FromImage(img); err != nil {
+		if _, err := FromImage(b.Context(), img); err != nil {
 			b.Fatal(err)
 		}
 	}

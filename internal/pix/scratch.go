@@ -1,7 +1,5 @@
 package pix
 
-import "image"
-
 // Scratch is memory that pictures are prepared in, one after another, so that
 // the next one allocates next to nothing. What its methods return is valid
 // until Reset. The zero Scratch is ready for use, a nil one allocates. It is
@@ -19,24 +17,6 @@ func (s *Scratch) Reset() {
 	s.ints.reset()
 	s.pairs.reset()
 	s.taps.reset()
-}
-
-// FromImage is the function of that name.
-func (s *Scratch) FromImage(img image.Image) (*RGB, error) {
-	r, _, err := channels(s, img)
-	if err != nil {
-		return nil, err
-	}
-	return r.rgb(), nil
-}
-
-// Resize is [RGB.Resize].
-func (s *Scratch) Resize(r *RGB, width, height int, f Filter) (*RGB, error) {
-	if err := checkSize(width, height); err != nil {
-		return nil, err
-	}
-	out := (&raster{r.Width, r.Height, 3, r.Pix, s}).resize(width, height, f)
-	return &RGB{out.width, out.height, out.pix}, nil
 }
 
 func (s *Scratch) newBytes(n int) []uint8 {

@@ -7,31 +7,25 @@ import (
 )
 
 // ShortSide returns the size of a picture whose shorter side becomes n, as
-// torchvision's Resize(n) has it: the longer side is int(n·long/short).
+// torchvision's Resize(n) has it: the longer side is int(n·long/short), and no
+// longer than 2³¹-1.
 func ShortSide(size image.Point, n int) image.Point {
+	long := func(a, b int) int { return int(min(int64(n)*int64(a)/int64(b), math.MaxInt32)) }
 	if size.X <= size.Y {
-		return image.Pt(n, int(int64(n)*int64(size.Y)/int64(size.X)))
+		return image.Pt(n, long(size.Y, size.X))
 	}
-	return image.Pt(int(int64(n)*int64(size.X)/int64(size.Y)), n)
+	return image.Pt(long(size.X, size.Y), n)
 }
 
-// CenterCrop is CLIP's own classification transform: the shorter side resized
-// to n, the n × n pixels in the middle kept.
+// CenterCrop is the target of CLIP's own classification transform: the shorter
+// side resized to n, the n × n pixels in the middle kept.
 // Source: torchvision Resize and CenterCrop, openai/CLIP clip/clip.py:_transform.
-func CenterCrop(img image.Image, n int) (*RGB, error) {
-	size := img.Bounds().Size()
-	if err := checkSize(size.X, size.Y); err != nil {
-		return nil, err
-	}
-	if err := checkSize(n, n); err != nil {
-		return nil, err
+func CenterCrop(size image.Point, n int, f Filter) (Target, error) {
+	if err := CheckSize(size.X, size.Y); err != nil {
+		return Target{}, err
 	}
 	size = ShortSide(size, n)
-	rgb, err := Resize(img, size.X, size.Y, Bicubic())
-	if err != nil {
-		return nil, err
-	}
-	return rgb.Crop(CropRect(size, n)), nil
+	return Target{size, CropRect(size, n), f}, nil
 }
 
 // CropRect is the middle n × n of a picture, offsets rounded half to even.
@@ -44,7 +38,7 @@ func CropRect(size image.Point, n int) image.Rectangle {
 // picture so thin that a side would vanish is an error.
 // Source: facebookresearch/segment-anything utils/transforms.py:get_preprocess_shape.
 func LongestSide(size image.Point, n int) (image.Point, error) {
-	if err := checkSize(size.X, size.Y); err != nil {
+	if err := CheckSize(size.X, size.Y); err != nil {
 		return image.Point{}, err
 	}
 	scale := float64(n) / float64(max(size.X, size.Y))
@@ -52,5 +46,5 @@ func LongestSide(size image.Point, n int) (image.Point, error) {
 	if out.X < 1 || out.Y < 1 {
 		return out, fmt.Errorf("%w: %d×%d is too thin for a longest side of %d", ErrSize, size.X, size.Y, n)
 	}
-	return out, checkSize(out.X, out.Y)
+	return out, CheckSize(out.X, out.Y)
 }

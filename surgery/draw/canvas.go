@@ -1,6 +1,7 @@
 package draw
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -18,7 +19,7 @@ func Canvas(img image.Image) (*image.NRGBA, error) {
 	if img == nil {
 		return nil, fmt.Errorf("draw: %w: the picture is nil", ErrSize)
 	}
-	rgb, err := pix.FromImage(img)
+	rgb, err := pix.ToRGB(context.Background(), img)
 	if err != nil {
 		return nil, fmt.Errorf("draw: %w: %w", ErrSize, err)
 	}

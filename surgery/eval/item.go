@@ -2,12 +2,13 @@ package eval
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"image"
 	"image/png"
 	"io/fs"
 
-	"github.com/clipsurgery/clipsurgery/internal/pix"
+	"github.com/clipsurgery/clipsurgery/internal/picturefile"
 	"github.com/clipsurgery/clipsurgery/surgery"
 )
 
@@ -27,7 +28,7 @@ func picture(fsys fs.FS, name string) (image.Image, error) {
 		return nil, fmt.Errorf("eval: %w", err)
 	}
 	defer f.Close()
-	img, err := pix.Decode(f)
+	img, err := picturefile.Decode(context.Background(), f, picturefile.MaxBytes)
 	if err != nil {
 		return nil, fmt.Errorf("eval: %s: %w", name, err)
 	}

@@ -1,10 +1,11 @@
-package pix
+package picturefile
 
 import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"image"
@@ -15,6 +16,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -50,7 +52,7 @@ func TestDecodeTurnsUpright(t *testing.T) {
 		}
 		var b bytes.Buffer
 		require.NoError(t, jpeg.Encode(&b, img, nil))
-		got, err := Decode(bytes.NewReader(withOrientation(b.Bytes(), orientation)))
+		got, err := Decode(t.Context(), bytes.NewReader(withOrientation(b.Bytes(), orientation)), MaxBytes)
 		require.NoError(t, err)
 		want := image.Pt(32, 48)
 		if orientation >= 5 {
@@ -60,16 +62,6 @@ func TestDecodeTurnsUpright(t *testing.T) {
 		y := color.GrayModel.Convert(got.At(3, 3)).(color.Gray).Y
 		require.Greater(t, y, uint8(200), "orientation %d", orientation)
 	}
-}
-
-// djpeg 2.1.5 (libjpeg-turbo), default "fancy" upsampling, of one row of
-// chroma samples 0 100 200 next to 100 100 100.
-func TestTriangleUpsampling(t *testing.T) {
-	out := make([]uint8, 6)
-	h2v1(out, []uint8{0, 100, 200})
-	require.Equal(t, []uint8{0, 25, 75, 125, 175, 200}, out)
-	h2v2(out, []int32{3*0 + 100, 3*100 + 100, 3*200 + 100})
-	require.Equal(t, []uint8{25, 44, 81, 119, 156, 175}, out)
 }
 
 // drawn are small pictures of formulas, as Pillow 13 writes them: the file, and
@@ -123,12 +115,12 @@ func TestDecodeAsPillow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			data, err := base64.StdEncoding.DecodeString(c.file)
 			require.NoError(t, err)
-			img, err := Decode(bytes.NewReader(data))
+			img, err := Decode(t.Context(), bytes.NewReader(data), MaxBytes)
 			require.NoError(t, err)
-			rgb, err := FromImage(img)
+			rgb, err := pix.ToRGB(t.Context(), img)
 			require.NoError(t, err)
 			require.Equal(t, c.pixels, fmt.Sprintf("%x", sha256.Sum256(rgb.Pix)))
-			rgb, err = Resize(img, 6, 5, Bicubic())
+			rgb, err = pix.Resize(t.Context(), img, pix.Whole(image.Pt(6, 5), pix.Bicubic()))
 			require.NoError(t, err)
 			require.Equal(t, c.resized, fmt.Sprintf("%x", sha256.Sum256(rgb.Pix)))
 		})
@@ -146,13 +138,11 @@ func TestDecodeRefusesBombs(t *testing.T) {
 		binary.BigEndian.PutUint32(data[width:], side)
 		binary.BigEndian.PutUint32(data[height:], side)
 		binary.BigEndian.PutUint32(data[checksum:], crc32.ChecksumIEEE(data[name:checksum]))
-		_, err := Decode(bytes.NewReader(data))
-		require.Error(t, err)
-		if side < 1<<20 { // where Go's decoder does not count the bytes first
-			require.ErrorIs(t, err, ErrSize)
-		}
+		_, err := Decode(t.Context(), bytes.NewReader(data), MaxBytes)
+		require.ErrorIs(t, err, ErrPicture)
+		require.ErrorIs(t, err, pix.ErrSize)
 	}
-	_, err := Decode(bytes.NewReader(nil))
+	_, err := Decode(t.Context(), bytes.NewReader(nil), MaxBytes)
 	require.ErrorIs(t, err, image.ErrFormat)
 }
 
@@ -176,14 +166,16 @@ func FuzzDecode(f *testing.F) {
 		require.NoError(f, err)
 		f.Add(data)
 	}
+	// The limit, not the header, keeps memory small.
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if c, _, err := image.DecodeConfig(bytes.NewReader(data)); err == nil && c.Width*c.Height > 1<<20 {
+		const maxBytes = 4 << 20
+		img, err := Decode(t.Context(), bytes.NewReader(data), maxBytes)
+		if err != nil {
+			require.True(t, errors.Is(err, ErrPicture), "%v", err)
 			return
 		}
-		img, err := Decode(bytes.NewReader(data))
-		if err == nil {
-			_, err = FromImage(img)
-			require.NoError(t, err)
-		}
+		require.LessOrEqual(t, len(img.Pix), maxBytes)
+		_, err = pix.Resize(t.Context(), img, pix.Whole(image.Pt(3, 2), pix.Bicubic()))
+		require.NoError(t, err)
 	})
 }
