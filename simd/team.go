@@ -25,27 +25,36 @@ func NewWorkers(n int) *Workers {
 // Team takes the workers that are free, at least one: it waits for the first
 // until ctx is done. The caller is one of them. Close gives them back.
 func (w *Workers) Team(ctx context.Context) (*Team, error) {
-	if err := ctx.Err(); err != nil {
+	n, err := w.take(ctx, cap(w.slots))
+	if err != nil {
 		return nil, err
+	}
+	t := NewTeam(n)
+	t.from, t.held = w, n
+	return t, nil
+}
+
+// take takes as many workers as are free, from one, for which it waits until
+// ctx is done, to most.
+func (w *Workers) take(ctx context.Context, most int) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, err
 	}
 	select {
 	case w.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return 0, ctx.Err()
 	}
-	n := 1
-	for n < cap(w.slots) {
+	for n := 1; ; n++ {
+		if n == most {
+			return n, nil
+		}
 		select {
 		case w.slots <- struct{}{}:
-			n++
-			continue
 		default:
+			return n, nil
 		}
-		break
 	}
-	t := NewTeam(n)
-	t.from = w
-	return t, nil
 }
 
 // A Team is the workers of one call: the caller and helpers, goroutines that
@@ -54,7 +63,10 @@ func (w *Workers) Team(ctx context.Context) (*Team, error) {
 // a moment or with Close. A nil Team is the caller alone.
 type Team struct {
 	from    *Workers
+	held    int // workers taken from it
 	helpers []helper
+	ended   atomic.Bool // the context of Until has ended
+	forget  func() bool // forgets that context; or nil
 
 	busy    sync.Mutex // held by the Do under way
 	f       func(worker, i int)
@@ -103,11 +115,10 @@ func (t *Team) Close() {
 			runtime.Gosched()
 		}
 	}
-	if t.from != nil {
-		for range t.Size() {
-			<-t.from.slots
-		}
+	if t.forget != nil {
+		t.forget()
 	}
+	t.release()
 }
 
 // Do calls f(worker, i) once for every i in [0, n), spread over the team, and
@@ -116,9 +127,9 @@ func (t *Team) Close() {
 // not fixed, so f's results must not depend on it. A Do inside f, or beside
 // another on the same team, is done by its caller alone.
 func (t *Team) Do(n int, f func(worker, i int)) {
-	helpers := min(t.Size(), n) - 1
+	helpers := min(t.strength(), n) - 1
 	if helpers <= 0 || t.closed.Load() || !t.busy.TryLock() {
-		for i := range n {
+		for i := 0; i < n && !t.Ended(); i++ {
 			f(0, i)
 		}
 		return
@@ -181,7 +192,9 @@ func (t *Team) work(worker int) {
 		if !t.tickets.CompareAndSwap(tickets, tickets-1) {
 			continue
 		}
-		t.f(worker, t.n-left) // which stay until this call of f is done
+		if !t.ended.Load() {
+			t.f(worker, t.n-left) // which stay until this call of f is done
+		}
 		if t.left.Add(-1) == 0 && t.parked.CompareAndSwap(true, false) {
 			t.done <- struct{}{}
 		}
