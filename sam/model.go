@@ -3,10 +3,10 @@ package sam
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
+	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"gonum.org/v1/gonum/blas/blas32"
@@ -22,8 +22,8 @@ type Model struct {
 	decoder  *decoder
 	kernel   simd.Kernel
 	workers  *simd.Workers
-	encoding scratch
-	decoding scratch
+	encoding workspaces
+	decoding workspaces
 
 	// Of the input size given at loading:
 	geometry      *geometry
@@ -188,28 +188,13 @@ type workspace struct {
 	bytes pix.Scratch // of pictures
 }
 
-// scratch keeps the workspaces of a kind of call between calls, as many as
-// ever ran at once.
-type scratch struct {
-	mu   sync.Mutex
-	free []*workspace
-}
+// workspaces keeps the workspaces of a kind of call between calls.
+type workspaces struct{ pool scratch.Pool[workspace] }
 
-func (s *scratch) get() *workspace {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n := len(s.free); n > 0 {
-		ws := s.free[n-1]
-		s.free = s.free[:n-1]
-		return ws
-	}
-	return new(workspace)
-}
+func (w *workspaces) get() *workspace { return w.pool.Get() }
 
-func (s *scratch) put(ws *workspace) {
-	ws.Release(nn.Mark{})
+func (w *workspaces) put(ws *workspace) {
+	ws.Reset()
 	ws.bytes.Reset()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.free = append(s.free, ws)
+	w.pool.Put(ws)
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/tokenizer"
 	"github.com/clipsurgery/clipsurgery/weights"
@@ -24,7 +25,7 @@ type CLIP struct {
 	digest  string  // of the text tower
 	kernel  simd.Kernel
 	workers *simd.Workers
-	pool    nn.Pool
+	pool    scratch.Pool[nn.Workspace]
 
 	// tokenizer returns one for all texts, made for the first.
 	tokenizer func() *tokenizer.Tokenizer
@@ -207,6 +208,7 @@ func (c *CLIP) start(ctx context.Context, progress func(done, total int), total 
 	}
 	return r, func() {
 		team.Close()
+		r.ws.Reset()
 		c.pool.Put(r.ws)
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/blas/blas32"
@@ -71,7 +72,7 @@ func TestConv3x3(t *testing.T) {
 						var ws Workspace
 						conv.Apply(Exec{k, team}, &ws, dst, src, c.size, act)
 						team.Close()
-						require.Equal(t, Mark{}, ws.Mark())
+						require.Equal(t, scratch.Mark{}, ws.Mark())
 						for i, v := range dst.Data {
 							if math.Abs(float64(v)-want[i]) > [...]float64{1e-6, 1e-6, 5e-6}[method]*scale[i] {
 								t.Fatalf("%v, %v, %d→%d, method %v: entry %d: want %v, got %v", k, c.size, c.in, c.out, method, i, want[i], v)
