@@ -18,6 +18,7 @@
 //
 // # The whole way
 //
+//	img, err := clipsurgery.OpenPicture("park.jpg") // as Pillow reads it, upright
 //	clip, err := vit.Open("ViT-B-16.safetensors")
 //	model, err := sam.Open("sam_vit_b_01ec64.safetensors")
 //	cutouts, err := clipsurgery.Segment(ctx, clip, model, img, []string{"person", "bench"},

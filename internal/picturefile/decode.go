@@ -174,6 +174,15 @@ func (d *decoder) picture(mode pix.Mode, width, height int) (*pix.Picture, error
 	return pix.NewPicture(mode, width, height), nil
 }
 
+// checkLines refuses rows that take more memory to decode than their picture.
+func checkLines(bytes int64, p *pix.Picture) error {
+	const free = 48 << 20
+	if bytes > int64(len(p.Pix))+free {
+		return unsupported("rows of %d pixels in this depth are", p.Rect.Dx())
+	}
+	return nil
+}
+
 // worked asks the context now and then.
 func (d *decoder) worked(pixels int) error {
 	const every = 1 << 16

@@ -45,9 +45,15 @@ func (d *decoder) png() (*pix.Picture, error) {
 	if err != nil {
 		return nil, truncated("pixel data", err)
 	}
-	if f.interlaced {
+	if err := checkLines(2*f.lineBytes(f.width), p); err != nil {
+		return nil, err
+	}
+	switch {
+	case f.interlaced:
 		err = d.adam7(f, z, p)
-	} else {
+	case f.bits == 8:
+		err = d.pngDirect(z, p)
+	default:
 		err = d.pngRows(f, z, f.width, f.height, func(y int, line []byte) { f.unpack(p.Row(y), line) })
 	}
 	if err != nil {
@@ -192,9 +198,37 @@ func (f *pngFile) text(kind string, body []byte) {
 	}
 }
 
+// lineBytes is the length of a row of samples.
+func (f *pngFile) lineBytes(width int) int64 {
+	return (int64(width)*int64(f.samples*f.bits) + 7) / 8
+}
+
+// pngDirect reads rows whose bytes are the picture's into the picture.
+func (d *decoder) pngDirect(r io.Reader, p *pix.Picture) error {
+	var filter [1]byte
+	above := make([]byte, p.Stride)
+	for y := range p.Rect.Dy() {
+		if err := d.worked(p.Rect.Dx()); err != nil {
+			return err
+		}
+		if _, err := io.ReadFull(r, filter[:]); err != nil {
+			return err
+		}
+		line := p.Row(y)
+		if _, err := io.ReadFull(r, line); err != nil {
+			return err
+		}
+		if err := unfilter(filter[0], line, above, p.Mode.Channels()); err != nil {
+			return err
+		}
+		above = line
+	}
+	return nil
+}
+
 // pngRows reads and unfilters rows.
 func (d *decoder) pngRows(f *pngFile, r io.Reader, width, height int, each func(y int, line []byte)) error {
-	n := (width*f.samples*f.bits + 7) / 8
+	n := f.lineBytes(width)
 	step := max(f.samples*f.bits/8, 1) // bytes to the pixel on the left
 	line, above := make([]byte, 1+n), make([]byte, 1+n)
 	for y := range height {

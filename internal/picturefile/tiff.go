@@ -332,6 +332,9 @@ func (m *tiffImage) describeSamples(format, planar uint64) error {
 	case len(m.extra) > extra:
 		return broken("%d extra samples of %d", len(m.extra), m.samples)
 	}
+	if m.photometric == 0 && m.bits == 16 {
+		return unsupported("photometric interpretation 0 (0 is white) of 16 bits is") // Pillow does not invert it
+	}
 	m.invert = m.photometric == 0
 	return m.chooseMode(extra)
 }
@@ -467,7 +470,10 @@ func (d *decoder) tiffParts(m *tiffImage, p *pix.Picture) error {
 	if m.planes {
 		planes, samples = min(m.samples, p.Mode.Channels()), 1
 	}
-	n := (m.partW*samples*m.bits + 7) / 8
+	n := (int64(m.partW)*int64(samples*m.bits) + 7) / 8
+	if err := checkLines(n, p); err != nil {
+		return err
+	}
 	line := make([]byte, n)
 	for i := range planes * across * down {
 		plane, x0, y0 := i/(across*down), i%across*m.partW, i/across%down*m.partH
