@@ -13,6 +13,8 @@ func (f Activation) apply(v float32) float32 {
 		return float32(x / (1 + math.Exp(-1.702*x)))
 	case GELU:
 		return float32(0.5 * x * math.Erfc(-x/math.Sqrt2))
+	case GELUTanh:
+		return float32(x / (1 + math.Exp(-2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))))
 	case ReLU:
 		return max(v, 0)
 	}

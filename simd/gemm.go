@@ -15,6 +15,7 @@ const (
 	QuickGELU            // x·sigmoid(1.702·x), OpenAI's CLIP
 	GELU                 // x·Φ(x) with the exact error function
 	ReLU                 // max(x, 0)
+	GELUTanh             // x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2, PyTorch's approximate="tanh"
 )
 
 // Epilogue says what happens to a product before it is stored:

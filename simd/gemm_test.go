@@ -91,6 +91,8 @@ func checkProduct(t *testing.T, dst *guarded, before blas32.General, a, b blas32
 				sum = sum / (1 + math.Exp(-1.702*sum))
 			case GELU:
 				sum = 0.5 * sum * (1 + math.Erf(sum/math.Sqrt2))
+			case GELUTanh:
+				sum = activation64(GELUTanh, float32(sum))
 			case ReLU:
 				sum = max(sum, 0)
 			}

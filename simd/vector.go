@@ -11,7 +11,7 @@ import (
 // function's plain Go version takes for granted, and what it divides by or
 // starts from is there: softmax, expSum, layerNorm and minMax get no empty x.
 type vectors struct {
-	softmax, quickGELU, gelu, relu func(x []float32)
+	softmax, quickGELU, gelu, geluTanh, relu func(x []float32)
 
 	expSum            func(x []float32, floor float32) (top, sum float32)
 	layerNorm         func(dst, x, weight, bias []float32, eps float32)
@@ -87,6 +87,8 @@ func (k Kernel) Activate(f Activation, x []float32) {
 		v.quickGELU(x)
 	case GELU:
 		v.gelu(x)
+	case GELUTanh:
+		v.geluTanh(x)
 	case ReLU:
 		v.relu(x)
 	}

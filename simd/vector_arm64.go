@@ -15,6 +15,7 @@ var vectorsNEON = vectors{
 	expSum:    expSumOfNEON,
 	quickGELU: func(x []float32) { activateOfNEON(QuickGELU, x) },
 	gelu:      func(x []float32) { activateOfNEON(GELU, x) },
+	geluTanh:  func(x []float32) { activateOfNEON(GELUTanh, x) },
 	relu:      func(x []float32) { activateOfNEON(ReLU, x) },
 	layerNorm: layerNormNEON,
 	add:       addOfNEON,
@@ -63,6 +64,8 @@ func activateNEON(f Activation, x *float32, n int) {
 		quickGELUNEON(x, n)
 	case GELU:
 		geluNEON(x, n)
+	case GELUTanh:
+		geluTanhNEON(x, n)
 	case ReLU:
 		reluNEON(x, n)
 	}

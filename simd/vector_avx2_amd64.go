@@ -25,6 +25,11 @@ func geluAVX2(x []float32)
 //go:noescape
 func quickGELUAVX2(x []float32)
 
+// geluTanhAVX2 replaces x by x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2.
+//
+//go:noescape
+func geluTanhAVX2(x []float32)
+
 // reluAVX2 replaces x by max(x, 0).
 //
 //go:noescape

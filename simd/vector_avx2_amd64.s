@@ -955,6 +955,108 @@ DATA one<>+24(SB)/4, $(1.0)
 DATA one<>+28(SB)/4, $(1.0)
 GLOBL one<>(SB), RODATA|NOPTR, $32
 
+// func geluTanhAVX2(x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluTanhAVX2(SB), NOSPLIT, $0-24
+	// Plain Go: Activation.apply in activation_generic.go.
+	MOVQ   x_base+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	MOVQ   x_len+8(FP), DX
+	XORQ   CX, CX
+	SUBQ   $0x08, DX
+	JLT    eachTail
+
+eachLoop:
+	VMOVUPS      (AX)(CX*1), Y1
+	VSUBPS       Y1, Y0, Y2
+	VMAXPS       Y1, Y2, Y2
+	VMINPS       top<>+0(SB), Y2, Y2
+	VMULPS       Y2, Y2, Y3
+	VMULPS       cubic<>+0(SB), Y3, Y3
+	VADDPS       linear<>+0(SB), Y3, Y3
+	VMULPS       Y2, Y3, Y3
+	VROUNDPS     $0x08, Y3, Y5
+	VSUBPS       Y5, Y3, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMOVUPS      exp2of6_6<>+0(SB), Y6
+	VFMADD213PS  exp2of6_5<>+0(SB), Y4, Y6
+	VFMADD213PS  exp2of6_4<>+0(SB), Y4, Y6
+	VFMADD213PS  exp2of6_3<>+0(SB), Y4, Y6
+	VFMADD213PS  exp2of6_2<>+0(SB), Y4, Y6
+	VFMADD213PS  exp2of6_1<>+0(SB), Y4, Y6
+	VFMADD213PS  exp2of6_0<>+0(SB), Y4, Y6
+	VPADDD       Y5, Y6, Y6
+	VCMPPS       $0x15, bottom<>+0(SB), Y3, Y3
+	VANDPS       Y3, Y6, Y6
+	VADDPS       one<>+0(SB), Y6, Y3
+	VDIVPS       Y3, Y6, Y6
+	VMAXPS       Y1, Y0, Y1
+	VFNMADD231PS Y2, Y6, Y1
+	VMOVUPS      Y1, (AX)(CX*1)
+	ADDQ         $0x20, CX
+	SUBQ         $0x08, DX
+	JGE          eachLoop
+
+eachTail:
+	ADDQ         $0x08, DX
+	JZ           eachEnd
+	LEAQ         lanes<>+0(SB), BX
+	NEGQ         DX
+	VMOVUPS      32(BX)(DX*4), Y1
+	NEGQ         DX
+	VMASKMOVPS   (AX)(CX*1), Y1, Y2
+	VSUBPS       Y2, Y0, Y3
+	VMAXPS       Y2, Y3, Y3
+	VMINPS       top<>+0(SB), Y3, Y3
+	VMULPS       Y3, Y3, Y4
+	VMULPS       cubic<>+0(SB), Y4, Y4
+	VADDPS       linear<>+0(SB), Y4, Y4
+	VMULPS       Y3, Y4, Y4
+	VROUNDPS     $0x08, Y4, Y6
+	VSUBPS       Y6, Y4, Y5
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VMOVUPS      exp2of6_6<>+0(SB), Y7
+	VFMADD213PS  exp2of6_5<>+0(SB), Y5, Y7
+	VFMADD213PS  exp2of6_4<>+0(SB), Y5, Y7
+	VFMADD213PS  exp2of6_3<>+0(SB), Y5, Y7
+	VFMADD213PS  exp2of6_2<>+0(SB), Y5, Y7
+	VFMADD213PS  exp2of6_1<>+0(SB), Y5, Y7
+	VFMADD213PS  exp2of6_0<>+0(SB), Y5, Y7
+	VPADDD       Y6, Y7, Y7
+	VCMPPS       $0x15, bottom<>+0(SB), Y4, Y4
+	VANDPS       Y4, Y7, Y7
+	VADDPS       one<>+0(SB), Y7, Y4
+	VDIVPS       Y4, Y7, Y7
+	VMAXPS       Y2, Y0, Y2
+	VFNMADD231PS Y3, Y7, Y2
+	VMASKMOVPS   Y2, Y1, (AX)(CX*1)
+
+eachEnd:
+	VZEROUPPER
+	RET
+
+DATA linear<>+0(SB)/4, $(-2.3022082)
+DATA linear<>+4(SB)/4, $(-2.3022082)
+DATA linear<>+8(SB)/4, $(-2.3022082)
+DATA linear<>+12(SB)/4, $(-2.3022082)
+DATA linear<>+16(SB)/4, $(-2.3022082)
+DATA linear<>+20(SB)/4, $(-2.3022082)
+DATA linear<>+24(SB)/4, $(-2.3022082)
+DATA linear<>+28(SB)/4, $(-2.3022082)
+GLOBL linear<>(SB), RODATA|NOPTR, $32
+
+DATA cubic<>+0(SB)/4, $(-0.10294324)
+DATA cubic<>+4(SB)/4, $(-0.10294324)
+DATA cubic<>+8(SB)/4, $(-0.10294324)
+DATA cubic<>+12(SB)/4, $(-0.10294324)
+DATA cubic<>+16(SB)/4, $(-0.10294324)
+DATA cubic<>+20(SB)/4, $(-0.10294324)
+DATA cubic<>+24(SB)/4, $(-0.10294324)
+DATA cubic<>+28(SB)/4, $(-0.10294324)
+GLOBL cubic<>(SB), RODATA|NOPTR, $32
+
 // func reluAVX2(x []float32)
 // Requires: AVX
 TEXT ·reluAVX2(SB), NOSPLIT, $0-24

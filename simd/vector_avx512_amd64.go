@@ -25,6 +25,11 @@ func geluAVX512(x []float32)
 //go:noescape
 func quickGELUAVX512(x []float32)
 
+// geluTanhAVX512 replaces x by x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2.
+//
+//go:noescape
+func geluTanhAVX512(x []float32)
+
 // reluAVX512 replaces x by max(x, 0).
 //
 //go:noescape

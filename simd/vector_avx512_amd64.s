@@ -668,6 +668,97 @@ GLOBL slope<>(SB), RODATA|NOPTR, $4
 DATA one<>+0(SB)/4, $(1.0)
 GLOBL one<>(SB), RODATA|NOPTR, $4
 
+// func geluTanhAVX512(x []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·geluTanhAVX512(SB), NOSPLIT, $0-24
+	// Plain Go: Activation.apply in activation_generic.go.
+	VBROADCASTSS linear<>+0(SB), Z0
+	VBROADCASTSS cubic<>+0(SB), Z1
+	VBROADCASTSS exp2of6_0<>+0(SB), Z2
+	VBROADCASTSS exp2of6_1<>+0(SB), Z3
+	VBROADCASTSS exp2of6_2<>+0(SB), Z4
+	VBROADCASTSS exp2of6_3<>+0(SB), Z5
+	VBROADCASTSS exp2of6_4<>+0(SB), Z6
+	VBROADCASTSS exp2of6_5<>+0(SB), Z7
+	VBROADCASTSS exp2of6_6<>+0(SB), Z8
+	VBROADCASTSS bottom<>+0(SB), Z9
+	VBROADCASTSS one<>+0(SB), Z10
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS top<>+0(SB), Z11
+	VPXORD       Z12, Z12, Z12
+	MOVQ         x_len+8(FP), DX
+	XORQ         CX, CX
+	SUBQ         $0x10, DX
+	JLT          eachTail
+
+eachLoop:
+	VMOVUPS      (AX)(CX*1), Z13
+	VSUBPS       Z13, Z12, Z14
+	VMAXPS       Z13, Z14, Z14
+	VMINPS       Z11, Z14, Z14
+	VMULPS       Z14, Z14, Z15
+	VMULPS       Z1, Z15, Z15
+	VADDPS       Z0, Z15, Z15
+	VMULPS       Z14, Z15, Z15
+	VREDUCEPS    $0x09, Z15, Z16
+	VMOVUPS      Z8, Z17
+	VFMADD213PS  Z7, Z16, Z17
+	VFMADD213PS  Z6, Z16, Z17
+	VFMADD213PS  Z5, Z16, Z17
+	VFMADD213PS  Z4, Z16, Z17
+	VFMADD213PS  Z3, Z16, Z17
+	VFMADD213PS  Z2, Z16, Z17
+	VCMPPS       $0x15, Z9, Z15, K1
+	VSCALEFPS.Z  Z15, Z17, K1, Z17
+	VADDPS       Z10, Z17, Z15
+	VDIVPS       Z15, Z17, Z17
+	VMAXPS       Z13, Z12, Z13
+	VFNMADD231PS Z14, Z17, Z13
+	VMOVUPS      Z13, (AX)(CX*1)
+	ADDQ         $0x40, CX
+	SUBQ         $0x10, DX
+	JGE          eachLoop
+
+eachTail:
+	ADDQ         $0x10, DX
+	JZ           eachEnd
+	MOVL         $0xffffffff, BX
+	BZHIL        DX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (AX)(CX*1), K1, Z13
+	VSUBPS       Z13, Z12, Z14
+	VMAXPS       Z13, Z14, Z14
+	VMINPS       Z11, Z14, Z14
+	VMULPS       Z14, Z14, Z11
+	VMULPS       Z1, Z11, Z11
+	VADDPS       Z0, Z11, Z11
+	VMULPS       Z14, Z11, Z11
+	VREDUCEPS    $0x09, Z11, Z0
+	VMOVUPS      Z8, Z1
+	VFMADD213PS  Z7, Z0, Z1
+	VFMADD213PS  Z6, Z0, Z1
+	VFMADD213PS  Z5, Z0, Z1
+	VFMADD213PS  Z4, Z0, Z1
+	VFMADD213PS  Z3, Z0, Z1
+	VFMADD213PS  Z2, Z0, Z1
+	VCMPPS       $0x15, Z9, Z11, K2
+	VSCALEFPS.Z  Z11, Z1, K2, Z1
+	VADDPS       Z10, Z1, Z0
+	VDIVPS       Z0, Z1, Z1
+	VMAXPS       Z13, Z12, Z13
+	VFNMADD231PS Z14, Z1, Z13
+	VMOVUPS      Z13, K1, (AX)(CX*1)
+
+eachEnd:
+	VZEROUPPER
+	RET
+
+DATA linear<>+0(SB)/4, $(-2.3022082)
+GLOBL linear<>(SB), RODATA|NOPTR, $4
+
+DATA cubic<>+0(SB)/4, $(-0.10294324)
+GLOBL cubic<>(SB), RODATA|NOPTR, $4
+
 // func reluAVX512(x []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·reluAVX512(SB), NOSPLIT, $0-24

@@ -8,6 +8,7 @@ var goVectors = vectors{
 	expSum:    expSumGo,
 	quickGELU: activateGo(QuickGELU),
 	gelu:      activateGo(GELU),
+	geluTanh:  activateGo(GELUTanh),
 	relu:      activateGo(ReLU),
 	layerNorm: layerNormGo,
 	add:       addGo,

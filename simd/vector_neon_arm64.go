@@ -34,6 +34,11 @@ func geluNEON(x *float32, n int)
 //go:noescape
 func quickGELUNEON(x *float32, n int)
 
+// geluTanhNEON replaces x by x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2.
+//
+//go:noescape
+func geluTanhNEON(x *float32, n int)
+
 // reluNEON replaces x by max(x, 0); a NaN stays.
 //
 //go:noescape

@@ -55,6 +55,12 @@ DATA quickGELUTable<>+4(SB)/4, $0x3f800000 // 1
 DATA quickGELUTable<>+8(SB)/4, $0x42800000 // 64
 GLOBL quickGELUTable<>(SB), RODATA|NOPTR, $12
 
+DATA geluTanhTable<>+0(SB)/4, $0xc0135761 // -2.3022082
+DATA geluTanhTable<>+4(SB)/4, $0xbdd2d3e8 // -0.10294324
+DATA geluTanhTable<>+8(SB)/4, $0x3f800000 // 1
+DATA geluTanhTable<>+12(SB)/4, $0x42800000 // 64
+GLOBL geluTanhTable<>(SB), RODATA|NOPTR, $16
+
 // func maxNEON(x *float32, n int) float32
 // Requires: ASIMD
 TEXT ·maxNEON(SB), NOSPLIT, $0-20
@@ -317,6 +323,64 @@ loop:
 	WORD $0x4ea48442 // add v2.4s, v2.4s, v4.4s
 	WORD $0x4e631c42 // bic v2.16b, v2.16b, v3.16b
 	WORD $0x4e2dd446 // fadd v6.4s, v2.4s, v13.4s
+	WORD $0x6e26fc42 // fdiv v2.4s, v2.4s, v6.4s
+	WORD $0x4e27f400 // fmax v0.4s, v0.4s, v7.4s
+	WORD $0x4ea2cd00 // fmls v0.4s, v8.4s, v2.4s
+	VST1.P [V0.S4], 16(R2)
+	SUBS $4, R1, R1
+	BNE loop
+	RET
+
+// func geluTanhNEON(x *float32, n int)
+// Requires: ASIMD
+TEXT ·geluTanhNEON(SB), NOSPLIT, $0-16
+	// Plain Go: Activation.apply in activation_generic.go.
+	MOVD x+0(FP), R2
+	MOVD n+8(FP), R1
+	MOVD $geluTanhTable<>(SB), R9
+	VLD1R.P 4(R9), [V12.S4]
+	VLD1R.P 4(R9), [V13.S4]
+	VLD1R.P 4(R9), [V14.S4]
+	VLD1R.P 4(R9), [V15.S4]
+	MOVD $exp2of6<>(SB), R9
+	VLD1R.P 4(R9), [V24.S4]
+	VLD1R.P 4(R9), [V25.S4]
+	VLD1R.P 4(R9), [V26.S4]
+	VLD1R.P 4(R9), [V27.S4]
+	VLD1R.P 4(R9), [V28.S4]
+	VLD1R.P 4(R9), [V29.S4]
+	VLD1R.P 4(R9), [V30.S4]
+	VLD1R.P 4(R9), [V31.S4]
+	VEOR V7.B16, V7.B16, V7.B16
+loop:
+	VLD1 (R2), [V0.S4]
+	WORD $0x4ea0f808 // fabs v8.4s, v0.4s
+	WORD $0x4eaff508 // fmin v8.4s, v8.4s, v15.4s
+	WORD $0x6e28dd03 // fmul v3.4s, v8.4s, v8.4s
+	WORD $0x6e2ddc63 // fmul v3.4s, v3.4s, v13.4s
+	WORD $0x4e2cd463 // fadd v3.4s, v3.4s, v12.4s
+	WORD $0x6e28dc63 // fmul v3.4s, v3.4s, v8.4s
+	WORD $0x4e218864 // frintn v4.4s, v3.4s
+	WORD $0x4ea4d465 // fsub v5.4s, v3.4s, v4.4s
+	WORD $0x6ea3e7e3 // fcmgt v3.4s, v31.4s, v3.4s
+	WORD $0x4e21a884 // fcvtns v4.4s, v4.4s
+	WORD $0x4f375484 // shl v4.4s, v4.4s, #23
+	VORR V30.B16, V30.B16, V2.B16
+	VORR V29.B16, V29.B16, V6.B16
+	WORD $0x4e25cc46 // fmla v6.4s, v2.4s, v5.4s
+	VORR V28.B16, V28.B16, V2.B16
+	WORD $0x4e25ccc2 // fmla v2.4s, v6.4s, v5.4s
+	VORR V27.B16, V27.B16, V6.B16
+	WORD $0x4e25cc46 // fmla v6.4s, v2.4s, v5.4s
+	VORR V26.B16, V26.B16, V2.B16
+	WORD $0x4e25ccc2 // fmla v2.4s, v6.4s, v5.4s
+	VORR V25.B16, V25.B16, V6.B16
+	WORD $0x4e25cc46 // fmla v6.4s, v2.4s, v5.4s
+	VORR V24.B16, V24.B16, V2.B16
+	WORD $0x4e25ccc2 // fmla v2.4s, v6.4s, v5.4s
+	WORD $0x4ea48442 // add v2.4s, v2.4s, v4.4s
+	WORD $0x4e631c42 // bic v2.16b, v2.16b, v3.16b
+	WORD $0x4e2ed446 // fadd v6.4s, v2.4s, v14.4s
 	WORD $0x6e26fc42 // fdiv v2.4s, v2.4s, v6.4s
 	WORD $0x4e27f400 // fmax v0.4s, v0.4s, v7.4s
 	WORD $0x4ea2cd00 // fmls v0.4s, v8.4s, v2.4s

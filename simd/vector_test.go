@@ -225,6 +225,8 @@ func activation64(f Activation, v float32) float64 {
 		return x / (1 + math.Exp(-1.702*x))
 	case GELU:
 		return 0.5 * x * math.Erfc(-x/math.Sqrt2)
+	case GELUTanh:
+		return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
 	case ReLU:
 		return max(x, 0)
 	}
@@ -233,7 +235,7 @@ func activation64(f Activation, v float32) float64 {
 
 func TestActivate(t *testing.T) {
 	over(t, func(t *testing.T, k Kernel, n, offset int, r *rand.Rand) {
-		for f := Identity; f <= ReLU; f++ {
+		for f := Identity; f <= GELUTanh; f++ {
 			g := fenced(n, offset)
 			normal(r, g.x, 2)
 			x := append([]float32(nil), g.x...)
@@ -259,7 +261,7 @@ func TestActivate(t *testing.T) {
 // TestActivationError walks the functions densely.
 func TestActivationError(t *testing.T) {
 	for _, k := range All() {
-		for f := QuickGELU; f <= ReLU; f++ {
+		for f := QuickGELU; f <= GELUTanh; f++ {
 			var above, below float64
 			x, y := make([]float32, 1000), make([]float32, 1000)
 			for lo := -20.0; lo < 20; lo += 0.125 {
@@ -285,7 +287,7 @@ func TestActivationError(t *testing.T) {
 
 func TestActivateSpecialValues(t *testing.T) {
 	for _, k := range All() {
-		for f := QuickGELU; f <= ReLU; f++ {
+		for f := QuickGELU; f <= GELUTanh; f++ {
 			x := []float32{0, inf, -inf, math.MaxFloat32, -math.MaxFloat32, 1e-40, 100, -100}
 			k.Activate(f, x)
 			for i, want := range []float32{0, inf, 0, math.MaxFloat32, 0, x[5], 100, 0} {

@@ -173,6 +173,7 @@ var specification = map[string]string{
 	"expSumNEON":          "the first half of softmaxGo in vector_generic.go",
 	"geluNEON":            "Activation.apply in activation_generic.go",
 	"quickGELUNEON":       "Activation.apply in activation_generic.go",
+	"geluTanhNEON":        "Activation.apply in activation_generic.go",
 	"reluNEON":            "Activation.apply in activation_generic.go",
 	"sumNEON":             "the mean of layerNormGo in vector_generic.go",
 	"squaresNEON":         "the variance of layerNormGo in vector_generic.go",

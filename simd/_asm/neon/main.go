@@ -26,6 +26,7 @@ func main() {
 		a.data("expOfE", expOfE...)
 		a.data("geluTable", geluTable...)
 		a.data("quickGELUTable", quickGELUTable...)
+		a.data("geluTanhTable", geluTanhTable...)
 		a.vectors()
 		a.winograd()
 	default:

@@ -13,7 +13,11 @@ var (
 		0.006953674368560314, 2.309184537807596e-06, -0.0002851902091799914, 7.949276914587244e-05,
 		-1.1753187209251337e-05, 9.58098326009349e-07, -3.3751060612985384e-08, 64}
 	quickGELUTable = []float32{-1.702 * 1.4426950408889634, 1, 64}
+	geluTanhTable  = []float32{tanhSlope, tanhSlope * 0.044715, 1, 64}
 )
+
+// tanhSlope is -2·√(2/π)·log2(e).
+const tanhSlope = -2 * 0.7978845608028654 * 1.4426950408889634
 
 // Scratch of the exponentials; V0 and V1 are the functions' own.
 const p, t, n, r, q v = 2, 3, 4, 5, 6
@@ -63,6 +67,15 @@ func (a *assembler) vectors() {
 		a.fmul(t, u, c)
 		a.exp2(24, 6)
 		a.fadd(q, p, c+1)
+		a.fdiv(p, p, q)
+	})
+	a.bump("geluTanh", "x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2.", "geluTanhTable", geluTanhTable, func(c, u v) {
+		a.fmul(t, u, u)
+		a.fmul(t, t, c+1)
+		a.fadd(t, t, c)
+		a.fmul(t, t, u)
+		a.exp2(24, 6)
+		a.fadd(q, p, c+2)
 		a.fdiv(p, p, q)
 	})
 	a.text("reluNEON", "(x *float32, n int)", 16, "replaces x by max(x, 0); a NaN stays.")

@@ -54,6 +54,27 @@ func (s *isa) quickGELU() {
 	})
 }
 
+// geluTanh is x·sigmoid(2y) with y the argument of the hyperbolic tangent.
+func (s *isa) geluTanh() {
+	s.text("geluTanh", "Activation.apply in activation_generic.go", "func(x []float32)",
+		"replaces x by x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2.")
+	const slope = -2 * 0.7978845608028654 * 1.4426950408889634
+	linear, cubic := s.constant("linear", slope), s.constant("cubic", slope*0.044715)
+	e := s.exp2(6)
+	one := s.constant("one", 1)
+	s.bump(func(u Register) Register {
+		t, below := s.vec(), s.vec()
+		VMULPS(u, u, t)
+		VMULPS(cubic, t, t)
+		VADDPS(linear, t, t)
+		VMULPS(u, t, t)
+		y := e.of(t)
+		VADDPS(one, y, below)
+		VDIVPS(below, y, y)
+		return y
+	})
+}
+
 func (s *isa) relu() {
 	s.text("relu", "Activation.apply in activation_generic.go", "func(x []float32)",
 		"replaces x by max(x, 0).")

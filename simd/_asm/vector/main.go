@@ -31,6 +31,7 @@ func main() {
 	s.expSum()
 	s.gelu()
 	s.quickGELU()
+	s.geluTanh()
 	s.relu()
 	s.layerNorm()
 	s.add()
