@@ -90,3 +90,18 @@ func ExampleSegmenter() {
 	// Output:
 	// diamond: 2 parts
 }
+
+// A picture of a camera, upright, in the colours that the models were trained
+// on. Reading it ends with the context; larger pictures than usual are allowed.
+func ExampleOpenPicture() {
+	ctx := context.Background()
+	img, err := clipsurgery.OpenPicture("park.jpg",
+		clipsurgery.PictureContext(ctx), clipsurgery.MaxPictureBytes(1<<30))
+	if errors.Is(err, clipsurgery.ErrPicture) {
+		fmt.Println("not a picture that can be read:", err)
+	}
+	if err != nil {
+		return
+	}
+	fmt.Println(img.Bounds())
+}

@@ -90,6 +90,29 @@ func TestPictureCases(t *testing.T) {
 	}
 }
 
+// Files of every format as Pillow reads and resizes them, made for this test.
+func TestPicturesAsPillow(t *testing.T) {
+	dir := filepath.Join(golden.Root(t), "..", "pictures")
+	data, err := os.ReadFile(filepath.Join(dir, "pictures.json"))
+	require.NoError(t, err)
+	var cases struct{ Pictures []pictureCase }
+	require.NoError(t, json.Unmarshal(data, &cases))
+	require.NotEmpty(t, cases.Pictures)
+	for _, c := range cases.Pictures {
+		t.Run(c.File, func(t *testing.T) {
+			img, err := clipsurgery.OpenPicture(filepath.Join(dir, c.File))
+			require.NoError(t, err)
+			require.Equal(t, c.Mode, img.(*pix.Picture).Mode.String())
+			rgb, err := pix.ToRGB(t.Context(), img)
+			require.NoError(t, err)
+			c.compare(t, dir, "rgb", rgb, c.RGBHash, "")
+			small, err := pix.Resize(t.Context(), img, pix.Whole(image.Pt(37, 29), pix.Bicubic()))
+			require.NoError(t, err)
+			c.compare(t, dir, "small", small, c.SmallHash, "")
+		})
+	}
+}
+
 func openCase(dir string, c pictureCase) (image.Image, error) {
 	path := filepath.Join(dir, c.File)
 	if c.Via == "" {

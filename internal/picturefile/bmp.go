@@ -101,7 +101,7 @@ func parseBMP(data []byte) (*bmpFile, error) {
 	case 16, 24, 32:
 		rest, err = f.readMasks(h, rest)
 	default:
-		err = unsupported("depth of %d bits is", f.bits)
+		err = unsupported("depth of %d bits", f.bits)
 	}
 	if err != nil {
 		return nil, err
@@ -124,13 +124,13 @@ func parseBMP(data []byte) (*bmpFile, error) {
 func (f *bmpFile) readPalette(rest []byte) ([]byte, error) {
 	rle := f.compression == bmpRLE8 && f.bits == 8 || f.compression == bmpRLE4 && f.bits == 4
 	if f.compression != bmpRaw && !rle {
-		return nil, unsupported("compression %d of %d bits is", f.compression, f.bits)
+		return nil, unsupported("compression %d of %d bits", f.compression, f.bits)
 	}
 	if f.colours == 0 {
 		f.colours = 1 << f.bits
 	}
 	if f.colours > 1<<16 {
-		return nil, unsupported("palette of %d colours is", f.colours)
+		return nil, unsupported("palette of %d colours", f.colours)
 	}
 	n := f.colours * f.entry
 	if n > len(rest) {
@@ -166,7 +166,7 @@ func (f *bmpFile) readMasks(h, rest []byte) ([]byte, error) {
 		return rest, nil
 	}
 	if f.compression != bmpBitfields {
-		return nil, unsupported("compression %d of %d bits is", f.compression, f.bits)
+		return nil, unsupported("compression %d of %d bits", f.compression, f.bits)
 	}
 	masks := h
 	if len(h) >= 52 {
@@ -194,7 +194,7 @@ func (f *bmpFile) readMasks(h, rest []byte) ([]byte, error) {
 			at := map[uint32]int{0xff: 0, 0xff00: 1, 0xff0000: 2, 0xff000000: 3}
 			byteAt, ok := at[mask]
 			if !ok && (mask != 0 || i < 3) {
-				return nil, unsupported("bitfields %#x are", m)
+				return nil, unsupported("bitfields %#x", m)
 			}
 			if ok {
 				f.order = append(f.order, byteAt)
@@ -217,7 +217,7 @@ func (f *bmpFile) readMasks(h, rest []byte) ([]byte, error) {
 			return rest, nil
 		}
 	}
-	return nil, unsupported("bitfields %#x are", m)
+	return nil, unsupported("bitfields %#x", m)
 }
 
 // bmpRows reads pixels that are not compressed; rows end at multiples of four

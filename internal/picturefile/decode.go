@@ -79,7 +79,7 @@ func Decode(ctx context.Context, r io.Reader, maxBytes int64) (*pix.Picture, err
 		d.data = nil
 		return upright(ctx, p, d.orientation)
 	}
-	return nil, fmt.Errorf("%w: %w%s; %s", ErrPicture, image.ErrFormat, named(head[:n]), readable)
+	return nil, broken("%w%s; %s", image.ErrFormat, named(head[:n]), readable)
 }
 
 // named names formats that are known but not read.
@@ -119,7 +119,7 @@ func readAll(ctx context.Context, r io.Reader, head []byte, maxBytes int64) ([]b
 		}
 	}
 	tooLarge := func() error {
-		return fmt.Errorf("%w: %w: file of more than %d bytes", ErrPicture, pix.ErrSize, maxBytes)
+		return broken("%w: file of more than %d bytes", pix.ErrSize, maxBytes)
 	}
 	if rest > maxBytes {
 		return nil, tooLarge()
@@ -158,10 +158,10 @@ type decoder struct {
 // check reports a size that is refused.
 func (d *decoder) check(mode pix.Mode, width, height int) error {
 	if err := pix.CheckSize(width, height); err != nil {
-		return fmt.Errorf("%w: %w", ErrPicture, err)
+		return broken("%w", err)
 	}
 	if need := int64(width) * int64(height) * int64(mode.Channels()); need > d.maxBytes {
-		return fmt.Errorf("%w: %w: %d×%d in mode %s takes %d bytes, the limit is %d", ErrPicture, pix.ErrSize, width, height, mode, need, d.maxBytes)
+		return broken("%w: %d×%d in mode %s takes %d bytes, the limit is %d", pix.ErrSize, width, height, mode, need, d.maxBytes)
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (d *decoder) picture(mode pix.Mode, width, height int) (*pix.Picture, error
 func checkLines(bytes int64, p *pix.Picture) error {
 	const free = 48 << 20
 	if bytes > int64(len(p.Pix))+free {
-		return unsupported("rows of %d pixels in this depth are", p.Rect.Dx())
+		return unsupported("rows of %d pixels in this depth", p.Rect.Dx())
 	}
 	return nil
 }
@@ -193,7 +193,7 @@ func (d *decoder) worked(pixels int) error {
 	return d.ctx.Err()
 }
 
-// Read makes the decoder's context end what reads through it.
+// contextReader ends what reads through it when the context ends.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader
@@ -206,14 +206,20 @@ func (c contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
+// fileError is an ErrPicture whose message says only what is the matter.
+type fileError struct{ error }
+
+func (e fileError) Is(target error) bool { return target == ErrPicture }
+func (e fileError) Unwrap() error        { return e.error }
+
 // unsupported names what of a format is not read.
 func unsupported(format string, args ...any) error {
-	return fmt.Errorf("%w: %s not supported", ErrPicture, fmt.Sprintf(format, args...))
+	return broken("unsupported "+format, args...)
 }
 
 // broken says what is wrong with a file.
 func broken(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrPicture, fmt.Errorf(format, args...))
+	return fileError{fmt.Errorf(format, args...)}
 }
 
 // truncated wraps the error of a read; the end of the data is named.

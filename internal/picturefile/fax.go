@@ -19,7 +19,7 @@ func (m *tiffImage) fax(r io.Reader, w, h int) (io.Reader, error) {
 	}
 	const twoDimensional, uncompressed = 1, 2
 	if m.compression == tiffGroup3 && options&uncompressed != 0 {
-		return nil, unsupported("uncompressed mode of CCITT group 3 is")
+		return nil, unsupported("uncompressed mode of CCITT group 3")
 	}
 	f := &faxReader{r: bufio.NewReader(r), width: w, compression: m.compression, out: make([]byte, (w+7)/8)}
 	f.mixed = m.compression == tiffGroup3 && options&twoDimensional != 0

@@ -72,7 +72,7 @@ func openTIFF(data []byte) (*tiffFile, error) {
 	case 43:
 		offset, counted, entry, inline = t.order.Uint64(data[8:]), 8, 20, 8
 	default:
-		return nil, unsupported("version %d is", version)
+		return nil, unsupported("version %d", version)
 	}
 	head, err := t.slice(offset, counted)
 	if err != nil {
@@ -270,9 +270,9 @@ func (t *tiffFile) describe() (*tiffImage, error) {
 	}
 	switch {
 	case fill != 1 && fill != 2:
-		return nil, unsupported("fill order %d is", fill)
+		return nil, unsupported("fill order %d", fill)
 	case planar != 1 && planar != 2:
-		return nil, unsupported("planar configuration %d is", planar)
+		return nil, unsupported("planar configuration %d", planar)
 	}
 	m.reversed = fill == 2
 	if err := m.describeSamples(format, planar); err != nil {
@@ -282,7 +282,7 @@ func (t *tiffFile) describe() (*tiffImage, error) {
 	if m.compression == tiffLZW || m.compression == tiffDeflate || m.compression == tiffDeflateOld {
 		m.horizontal = predictor == 2
 		if predictor != 1 && (predictor != 2 || m.bits < 8) {
-			return nil, unsupported("predictor %d of %d bits is", predictor, m.bits)
+			return nil, unsupported("predictor %d of %d bits", predictor, m.bits)
 		}
 	}
 	return m, m.describeParts()
@@ -309,21 +309,21 @@ func (m *tiffImage) describeSamples(format, planar uint64) error {
 	}
 	for _, b := range depths[:min(samples, uint64(len(depths)))] {
 		if b != depths[0] {
-			return unsupported("samples of %d bits are", depths)
+			return unsupported("samples of %d bits", depths)
 		}
 	}
 	m.samples, m.bits = int(samples), int(min(depths[0], 64))
 	if format != 1 {
-		return unsupported("samples of format %d (%s) are", format, map[uint64]string{2: "signed integers", 3: "floating point"}[format])
+		return unsupported("samples of format %d (%s)", format, map[uint64]string{2: "signed integers", 3: "floating point"}[format])
 	}
 	colours := map[uint64]int{0: 1, 1: 1, 2: 3, 3: 1, 5: 4}[m.photometric]
 	if colours == 0 {
-		return unsupported("photometric interpretation %d (%s) is", m.photometric, map[uint64]string{
+		return unsupported("photometric interpretation %d (%s)", m.photometric, map[uint64]string{
 			4: "transparency mask", 6: "YCbCr", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "colour filter array", 34892: "raw"}[m.photometric])
 	}
 	small := m.bits == 1 || m.bits == 2 || m.bits == 4
 	if !(m.bits == 8 || m.bits == 16 && m.photometric != 3 || small && m.samples == 1 && colours == 1) {
-		return unsupported("%d samples of %d bits with photometric interpretation %d are", m.samples, m.bits, m.photometric)
+		return unsupported("combination of %d samples of %d bits with photometric interpretation %d", m.samples, m.bits, m.photometric)
 	}
 	extra := m.samples - colours
 	switch {
@@ -333,7 +333,7 @@ func (m *tiffImage) describeSamples(format, planar uint64) error {
 		return broken("%d extra samples of %d", len(m.extra), m.samples)
 	}
 	if m.photometric == 0 && m.bits == 16 {
-		return unsupported("photometric interpretation 0 (0 is white) of 16 bits is") // Pillow does not invert it
+		return unsupported("photometric interpretation 0 (0 is white) of 16 bits") // Pillow does not invert it
 	}
 	m.invert = m.photometric == 0
 	return m.chooseMode(extra)
@@ -349,13 +349,13 @@ func (m *tiffImage) chooseMode(extra int) error {
 	case extra == 1 && m.photometric == 2:
 		kind = 2 // files that do not say what the fourth sample is
 	case extra > 0:
-		return unsupported("%d samples without a tag that tells the extra ones are", m.samples)
+		return unsupported("%d samples a pixel without ExtraSamples", m.samples)
 	}
 	if kind == 999 {
 		kind = 2 // Corel Draw's
 	}
 	if kind > 2 || kind > 0 && m.photometric != 2 && (m.photometric != 1 || kind != 2) {
-		return unsupported("extra sample of kind %d with photometric interpretation %d is", kind, m.photometric)
+		return unsupported("extra sample of kind %d with photometric interpretation %d", kind, m.photometric)
 	}
 	switch {
 	case m.photometric == 2 && kind > 0:
@@ -593,9 +593,9 @@ func (m *tiffImage) checkCompression() error {
 	}
 	if name, ok := map[uint64]string{6: "old-style JPEG", 7: "JPEG", 34712: "JPEG 2000", 34892: "lossy JPEG", 34925: "LZMA",
 		50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL", 34676: "SGI LogLuv", 34677: "SGI LogLuv", 32809: "ThunderScan"}[m.compression]; ok {
-		return unsupported("%s compression is", name)
+		return unsupported("%s compression", name)
 	}
-	return unsupported("compression %d is", m.compression)
+	return unsupported("compression %d", m.compression)
 }
 
 // decompress returns what a part of w × h pixels holds; r reads its bytes.
@@ -603,7 +603,7 @@ func (m *tiffImage) decompress(r io.Reader, data []byte, w, h int) (io.Reader, e
 	switch m.compression {
 	case tiffLZW:
 		if len(data) > 1 && data[0] == 0 && data[1]&1 == 1 {
-			return nil, unsupported("old-style LZW compression is")
+			return nil, unsupported("old-style LZW compression")
 		}
 		return lzw.NewReader(r, lzw.MSB, 8), nil
 	case tiffDeflate, tiffDeflateOld:

@@ -161,7 +161,7 @@ func (d *decoder) webpFrame(f *webpFile, mode pix.Mode) (*pix.Picture, error) {
 	case *image.NRGBA:
 		p = &pix.Picture{Mode: pix.ModeRGBA, Rect: m.Rect, Stride: m.Stride, Pix: m.Pix}
 	default:
-		err = unsupported("pixels of type %T are", img)
+		err = unsupported("pixels of type %T", img)
 	}
 	if err != nil {
 		return nil, err
