@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/stretchr/testify/require"
 )
@@ -234,7 +235,7 @@ func TestThresholder(t *testing.T) {
 			scratch := newThresholder(up, k, make([]float32, up.scratch()))
 			for name, low := range map[string][]float32{"noise": noise, "smooth": smooth, "level": level} {
 				for _, threshold := range []float32{0, 1} {
-					all := up.logits(k, low)
+					all := up.logits(nn.Exec{Kernel: k}, low)
 					a := image.NewAlpha(image.Rectangle{Max: c.original})
 					var want counts
 					for i, v := range all {

@@ -73,6 +73,6 @@ func BenchmarkUpsample(b *testing.B) {
 	scratch := make([]float32, u.scratch())
 	m := &Model{}
 	for b.Loop() {
-		u.resample(m.kernel, scratch, low, func(int, []float32) {})
+		u.resample(m.kernel, scratch, low, 0, 480, func(int, []float32) {})
 	}
 }

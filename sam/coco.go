@@ -51,29 +51,57 @@ func FromRuns(size image.Point, counts []uint32) (Mask, error) {
 	return Mask{Size: size, runs: all}, nil
 }
 
+// COCOOption is an option of [WriteCOCO].
+type COCOOption interface{ coco(*cocoOptions) }
+
+type cocoOptions struct {
+	size  image.Point
+	given bool
+}
+
+type cocoOption func(*cocoOptions)
+
+func (f cocoOption) coco(o *cocoOptions) { f(o) }
+
+// PictureSize tells [WriteCOCO] the size of the picture in pixels, which it
+// otherwise knows from its masks alone.
+func PictureSize(size image.Point) COCOOption {
+	return cocoOption(func(o *cocoOptions) { o.size, o.given = size, true })
+}
+
 // WriteCOCO writes masks of one picture as a COCO data set in JSON: the
 // picture with the id 1, an annotation with compressed run lengths for each
-// mask, and one category, "object". Boxes are x, y, width, height and hold the
+// mask, and one category, "object". Boxes are x, y, width and height and hold the
 // whole of their pixels. Annotations also have what the masks of Segment
-// Anything's own data set have: predicted_iou, stability_score, point_coords
-// and crop_box.
+// Anything's own data set have, as far as it is known of a mask: predicted_iou
+// of those that [Model.Predict] or [Model.Everything] made, stability_score (null
+// where it is NaN), point_coords and crop_box of those of [Model.Everything].
 //
-// file is the name of the picture's file. Masks of different sizes are
-// [ErrSize].
-func WriteCOCO(w io.Writer, file string, masks []Mask) error {
+// file is the name of the picture's file. A picture without masks has an entry
+// too; its width and height are left out unless [PictureSize] tells them. Masks
+// of different sizes are [ErrSize].
+func WriteCOCO(w io.Writer, file string, masks []Mask, opts ...COCOOption) error {
+	var o cocoOptions
+	for _, opt := range opts {
+		opt.coco(&o)
+	}
+	if o.given {
+		if err := checkSize(o.size); err != nil {
+			return fmt.Errorf("sam: PictureSize: %w", err)
+		}
+	} else if len(masks) > 0 {
+		o.size = masks[0].Size
+	}
 	set := cocoSet{
-		Images:      []cocoImage{},
+		Images:      []cocoImage{{ID: 1, FileName: file, Width: o.size.X, Height: o.size.Y}},
 		Annotations: []cocoAnnotation{},
 		Categories:  []cocoCategory{{ID: 1, Name: "object"}},
 	}
 	for i, m := range masks {
-		if err := sameSize(masks[0], m); err != nil {
+		if err := sameSize(Mask{Size: o.size}, m); err != nil {
 			return err
 		}
 		set.Annotations = append(set.Annotations, annotationOf(i+1, m))
-	}
-	if len(masks) > 0 {
-		set.Images = append(set.Images, cocoImage{ID: 1, FileName: file, Width: masks[0].Size.X, Height: masks[0].Size.Y})
 	}
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false) // run lengths have '<' and '>'
@@ -89,8 +117,8 @@ type cocoSet struct {
 type cocoImage struct {
 	ID       int    `json:"id"`
 	FileName string `json:"file_name"`
-	Width    int    `json:"width"`
-	Height   int    `json:"height"`
+	Width    int    `json:"width,omitempty"`
+	Height   int    `json:"height,omitempty"`
 }
 
 type cocoCategory struct {
@@ -106,10 +134,22 @@ type cocoAnnotation struct {
 	Area         int              `json:"area"`
 	Box          [4]int           `json:"bbox"`
 	Crowd        int              `json:"iscrowd"`
-	IoU          float32          `json:"predicted_iou"`
-	Stability    *float32         `json:"stability_score"` // null where it is NaN, which JSON has no name for
-	Points       [][2]float32     `json:"point_coords"`
-	Crop         [4]int           `json:"crop_box"`
+
+	// What is not known of the mask is left out.
+	IoU       *number      `json:"predicted_iou,omitempty"`
+	Stability *number      `json:"stability_score,omitempty"`
+	Points    [][2]float32 `json:"point_coords,omitempty"`
+	Crop      *[4]int      `json:"crop_box,omitempty"`
+}
+
+// number is null in JSON where it is not finite, which JSON has no name for.
+type number float32
+
+func (n number) MarshalJSON() ([]byte, error) {
+	if !finite(float32(n)) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(float32(n))
 }
 
 type cocoSegmentation struct {
@@ -123,12 +163,21 @@ func annotationOf(id int, m Mask) cocoAnnotation {
 		Segmentation: cocoSegmentation{Size: [2]int{m.Size.Y, m.Size.X}, Counts: m.COCO()},
 		Area:         m.Area(),
 		Box:          corner(m.Bounds()),
-		IoU:          m.IoU,
-		Points:       [][2]float32{{m.Point.X, m.Point.Y}},
-		Crop:         corner(m.Crop),
 	}
-	if finite(m.Stability) {
-		a.Stability = &m.Stability
+	// A caller may have set any of them.
+	everything := !m.Crop.Empty()
+	if m.predicted || m.IoU != 0 {
+		a.IoU = (*number)(&m.IoU)
+	}
+	if everything || m.Stability != 0 {
+		a.Stability = (*number)(&m.Stability)
+	}
+	if everything || m.Point != (Point{}) {
+		a.Points = [][2]float32{{m.Point.X, m.Point.Y}}
+	}
+	if everything {
+		crop := corner(m.Crop)
+		a.Crop = &crop
 	}
 	return a
 }

@@ -187,50 +187,115 @@ func (c *Config) settings(config []byte, metadata map[string]string) error {
 	return nil
 }
 
+// Limits of what is loaded or read. They keep every product of sizes below 2³¹,
+// and are far above what anybody has published.
+const (
+	maxSide     = 4096    // pixels of the input: attention takes memory by the number of cells
+	minCell     = 2       // pixels per side of a cell: logits, of which it has 4, are at most twice as fine as the input
+	maxCells    = 1 << 20 // of a grid
+	maxWidth    = 1 << 14 // channels
+	maxLayers   = 1 << 10
+	maxMasks    = 1 << 6
+	maxFeatures = 1 << 28 // floats of an embedding, or of the masks of one prompt
+)
+
+// sizeRange is the values that a size may have.
+type sizeRange struct {
+	name        string
+	value       int
+	least, most int
+	multiple    int // of which it has to be one
+}
+
+// ranges lists every size that the tensors of a checkpoint determine. What they
+// determine together is checked by [Config.check].
+func (c *Config) ranges() []sizeRange {
+	all := []sizeRange{
+		{"pixels per cell", c.PatchSize, minCell, maxSide, 1},
+		{"input side", c.ImageSize, c.PatchSize, maxSide, 1},
+		{"prompt width", c.PromptWidth, 8, maxWidth, 8},
+		{"mask prompt channels", c.MaskChannels, 4, maxWidth, 4},
+		{"mask tokens", c.Masks, 2, maxMasks, 1},
+		{"decoder layers", c.DecoderDepth, 1, maxLayers, 1},
+		{"decoder MLP width", c.DecoderHidden, 1, maxWidth, 1},
+		{"cross-attention width", c.CrossWidth, 1, maxWidth, 1},
+		{"quality head layers", c.IoUDepth, 1, maxLayers, 1},
+		{"quality head width", c.IoUHidden, 1, maxWidth, 1},
+	}
+	if v := c.ViT; v != nil {
+		all = append(all,
+			sizeRange{"encoder width", v.Width, 1, maxWidth, 1},
+			sizeRange{"encoder blocks", v.Depth, 1, maxLayers, 1},
+			sizeRange{"encoder MLP width", v.Hidden, 1, 4 * maxWidth, 1},
+			sizeRange{"encoder heads", v.Heads, 1, maxWidth, 1})
+		for i := range v.Windows {
+			all = append(all,
+				sizeRange{fmt.Sprintf("window of block %d", i), v.Windows[i], 0, c.ImageSize / max(c.PatchSize, 1), 1},
+				sizeRange{fmt.Sprintf("relative positions of block %d", i), v.Tables[i], 1, 2*maxSide - 1, 1})
+		}
+	}
+	if t := c.Tiny; t != nil {
+		for i := range t.Widths {
+			all = append(all,
+				sizeRange{fmt.Sprintf("width of stage %d", i), t.Widths[i], 2, maxWidth, 2},
+				sizeRange{fmt.Sprintf("blocks of stage %d", i), t.Depths[i], 1, maxLayers, 1})
+		}
+	}
+	return all
+}
+
 // check reports sizes that no network can have. Tensors that the sizes came
 // from are known to be there.
 func (c *Config) check() error {
 	bad := func(format string, a ...any) error {
 		return fmt.Errorf("%w: %s", ErrConfig, fmt.Sprintf(format, a...))
 	}
+	for _, r := range c.ranges() {
+		if r.value < r.least || r.value > r.most {
+			return bad("%s is %d, want %d to %d", r.name, r.value, r.least, r.most)
+		}
+		if r.value%r.multiple != 0 {
+			return bad("%s is %d, want a multiple of %d", r.name, r.value, r.multiple)
+		}
+	}
 	if h := c.DecoderHeads; h < 1 || c.PromptWidth%h != 0 || c.CrossWidth%h != 0 {
 		return bad("%d decoder heads for widths of %d and %d; see DecoderHeads", h, c.PromptWidth, c.CrossWidth)
 	}
-	if c.PromptWidth%8 != 0 || c.MaskChannels%4 != 0 {
-		return bad("prompt width %d and mask channels %d are not multiples of 8 and 4", c.PromptWidth, c.MaskChannels)
-	}
-	if c.Masks < 2 {
-		return bad("%d mask tokens", c.Masks)
-	}
-	if c.DecoderDepth < 1 || c.IoUDepth < 1 {
-		return bad("decoder of %d layers, quality head of %d", c.DecoderDepth, c.IoUDepth)
-	}
 	for _, eps := range []float32{c.DecoderEps, c.encoderEps()} {
 		if !(eps > 0 && eps < 1) {
-			return bad("layer norm epsilon %v", eps)
+			return bad("layer norm epsilon is %v, want 0 to 1", eps)
 		}
 	}
 	if c.Tiny != nil {
 		for i, w := range c.Tiny.Widths {
-			if c.Tiny.Depths[i] < 1 || w < 2 || w%2 != 0 || w%tinyHeads[i] != 0 {
-				return bad("TinyViT stage %d of %d blocks, width %d", i, c.Tiny.Depths[i], w)
+			if w%tinyHeads[i] != 0 {
+				return bad("width of stage %d is %d, want a multiple of its %d heads", i, w, tinyHeads[i])
 			}
 			if last := i == len(c.Tiny.Widths)-1; last != (w == tinyFixedDim) {
-				return bad("TinyViT stage %d of width %d: a merging to %d keeps the grid, which the last one has to and no other may", i, w, tinyFixedDim)
+				return bad("width of stage %d is %d: a merging to %d keeps the grid, which the last one has to and no other may", i, w, tinyFixedDim)
 			}
 		}
 		return nil
 	}
-	v := c.ViT
-	if v.Depth < 1 || v.Heads < 1 || v.Width%v.Heads != 0 || c.PatchSize < 1 || c.ImageSize < c.PatchSize || c.ImageSize > maxSide {
-		return bad("image encoder of %d blocks, width %d, %d heads, %d pixels, patches of %d", v.Depth, v.Width, v.Heads, c.ImageSize, c.PatchSize)
+	if v := c.ViT; v.Width%v.Heads != 0 {
+		return bad("encoder width is %d, want a multiple of its %d heads", v.Width, v.Heads)
 	}
-	for i, n := range v.Windows {
-		if n < 0 || n > c.Grid() || v.Tables[i] < 1 {
-			return bad("block %d has windows of %d and %d relative positions", i, n, v.Tables[i])
+	for i, rows := range c.ViT.Tables {
+		if rows%2 == 0 {
+			return bad("block %d has %d relative positions, want an odd number", i, rows)
 		}
 	}
 	return nil
+}
+
+// fits tells whether a grid × grid embedding and all that has its rows are
+// within limits.
+func (c *Config) fits(grid int) bool {
+	cells, widest := int64(grid)*int64(grid), max(c.PromptWidth, 16*c.Masks)
+	if c.ViT != nil {
+		widest = max(widest, c.ViT.Width)
+	}
+	return cells <= maxCells && cells*int64(widest) <= maxFeatures
 }
 
 func (c *Config) encoderEps() float32 {

@@ -63,6 +63,10 @@ func pointGrid(n int) [][2]float64 {
 func pointGrids(n, layers, downscale int) [][][2]float64 {
 	grids := make([][][2]float64, 0, layers+1)
 	for i := range layers + 1 {
+		if i > 0 && downscale == 1 {
+			grids = append(grids, grids[0])
+			continue
+		}
 		grids = append(grids, pointGrid(int(float64(n)/math.Pow(float64(downscale), float64(i)))))
 	}
 	return grids

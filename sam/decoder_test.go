@@ -30,7 +30,9 @@ func TestDecoder(t *testing.T) {
 		m.initialTokens(tokens, e, &prompt)
 
 		var before []float32 // queries before the attention to the image
-		p, err := d.transform(x, ws, m.sharedSide(x, e), tokens, 1, func(s stage, i int, p *promptBatch) error {
+		side, err := m.sharedSide(t.Context(), x, e)
+		require.NoError(t, err)
+		p, err := d.transform(x, ws, side, tokens, 1, func(s stage, i int, p *promptBatch) error {
 			layer := fmt.Sprintf("p0.dec.layer%d.", i)
 			switch {
 			case s == stageSelf && i == 0:

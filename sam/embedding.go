@@ -49,22 +49,57 @@ func (e *Embedding) upsampler() *upsampler {
 }
 
 // Features returns the embedding: a row per grid cell, row-major, of the
-// model's prompt width. The caller must not change it.
-func (e *Embedding) Features() blas32.General { return e.features }
+// model's prompt width. The caller must not change it. A nil embedding has none.
+func (e *Embedding) Features() blas32.General {
+	if e == nil {
+		return blas32.General{}
+	}
+	return e.features
+}
 
 // Grid returns the columns and rows of the grid.
-func (e *Embedding) Grid() image.Point { return image.Pt(e.grid, e.grid) }
+func (e *Embedding) Grid() image.Point {
+	if e == nil {
+		return image.Point{}
+	}
+	return image.Pt(e.grid, e.grid)
+}
 
 // Size returns the size of the original picture in pixels.
-func (e *Embedding) Size() image.Point { return e.original }
+func (e *Embedding) Size() image.Point {
+	if e == nil {
+		return image.Point{}
+	}
+	return e.original
+}
+
+// ready reports an embedding that no picture has.
+func (e *Embedding) ready() error {
+	if e == nil || e.grid == 0 {
+		return fmt.Errorf("sam: %w: it is nil or empty", ErrEmbedding)
+	}
+	return nil
+}
+
+// check reports an embedding that does not fit m.
+func (e *Embedding) check(m *Model) error {
+	if err := e.ready(); err != nil {
+		return err
+	}
+	if e.features.Cols != m.config.PromptWidth {
+		return fmt.Errorf("sam: %w: width %d, the model's is %d", ErrEmbedding, e.features.Cols, m.config.PromptWidth)
+	}
+	if !m.config.fits(e.grid) {
+		return fmt.Errorf("sam: %w: grid of %d×%d cells, too many for the model's %d masks", ErrEmbedding, e.grid, e.grid, m.config.Masks)
+	}
+	return nil
+}
 
 // A saved embedding is a header of ten little-endian 32-bit words, the
 // features as float32, row by row, and the SHA-256 of all of it.
 const (
 	embeddingMagic   = "SAM embedding\r\n\x00" // 16 bytes
 	embeddingVersion = 1
-	maxCells         = 1 << 20 // of a grid that is read
-	maxWidth         = 1 << 14
 )
 
 type embeddingHeader struct {
@@ -77,6 +112,9 @@ type embeddingHeader struct {
 
 // WriteTo saves the embedding in a form that [ReadEmbedding] reads.
 func (e *Embedding) WriteTo(w io.Writer) (int64, error) {
+	if err := e.ready(); err != nil {
+		return 0, err
+	}
 	h := embeddingHeader{
 		Version: embeddingVersion,
 		Grid:    uint32(e.grid), Width: uint32(e.features.Cols), Side: uint32(e.side),
@@ -117,7 +155,8 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 
 // ReadEmbedding reads what [Embedding.WriteTo] wrote and nothing after it.
 // Data that are truncated, changed in any bit or something else are
-// [ErrEmbedding]; memory is taken only for data that are there.
+// [ErrEmbedding], and so are sizes that no picture can have and features that
+// are not finite; memory is taken only for data that are there.
 func ReadEmbedding(r io.Reader) (*Embedding, error) {
 	sum := sha256.New()
 	var h embeddingHeader
@@ -147,23 +186,31 @@ func ReadEmbedding(r io.Reader) (*Embedding, error) {
 		return nil, fmt.Errorf("sam: %w: checksum does not match, the data are damaged", ErrEmbedding)
 	}
 	e.features = nn.Matrix(data, cells, width)
+	for i, v := range data {
+		if !finite(v) {
+			return nil, fmt.Errorf("sam: %w: value %d is %v", ErrEmbedding, i, v)
+		}
+	}
 	return e, nil
 }
 
 // embedding checks the sizes of a header, which may be anything.
 func (h *embeddingHeader) embedding() (*Embedding, error) {
-	ok := h.Grid >= 1 && uint64(h.Grid)*uint64(h.Grid) <= maxCells && h.Width >= 1 && h.Width <= maxWidth &&
-		h.Side >= h.Grid && h.Side <= maxSide && h.Side%h.Grid == 0 &&
-		h.InputX >= 1 && h.InputY >= 1 && max(h.InputX, h.InputY) == h.Side &&
-		h.OriginalX >= 1 && h.OriginalY >= 1 && uint64(h.OriginalX)*uint64(h.OriginalY) <= pix.MaxPixels
+	most := max(h.Grid, h.Width, h.Side, h.OriginalX, h.OriginalY, h.InputX, h.InputY)
+	ok := most <= pix.MaxPixels && // and an int has room for it
+		h.Grid >= 1 && uint64(h.Grid)*uint64(h.Grid) <= maxCells &&
+		h.Width >= 1 && h.Width <= maxWidth && uint64(h.Grid)*uint64(h.Grid)*uint64(h.Width) <= maxFeatures &&
+		h.Side <= maxSide && h.Side%h.Grid == 0 && h.Side/h.Grid >= minCell
+	e := &Embedding{grid: int(h.Grid), side: int(h.Side)}
+	if ok {
+		e.original, e.input = image.Pt(int(h.OriginalX), int(h.OriginalY)), image.Pt(int(h.InputX), int(h.InputY))
+		ok = checkInput(e.original, e.input, e.side) == nil
+	}
 	if !ok {
 		return nil, fmt.Errorf("sam: %w: impossible sizes: grid %d, width %d, input %d×%d in %d, picture %d×%d", ErrEmbedding,
 			h.Grid, h.Width, h.InputX, h.InputY, h.Side, h.OriginalX, h.OriginalY)
 	}
-	return &Embedding{
-		grid: int(h.Grid), side: int(h.Side),
-		original: image.Pt(int(h.OriginalX), int(h.OriginalY)), input: image.Pt(int(h.InputX), int(h.InputY)),
-	}, nil
+	return e, nil
 }
 
 // readFloats reads n floats piece by piece, so that a length that is a lie

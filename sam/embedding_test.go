@@ -7,6 +7,7 @@ import (
 	"errors"
 	"image"
 	"io"
+	"math"
 	"runtime"
 	"testing"
 	"testing/iotest"
@@ -81,20 +82,66 @@ func TestReadEmbeddingDamage(t *testing.T) {
 // TestReadEmbeddingHostile: sizes that are a lie cost no memory, even with a
 // checksum that is right.
 func TestReadEmbeddingHostile(t *testing.T) {
-	var h embeddingHeader
-	copy(h.Magic[:], embeddingMagic)
-	h.Version, h.Grid, h.Width, h.Side = 1, 1024, maxWidth, 4096
-	h.InputX, h.InputY, h.OriginalX, h.OriginalY = 4096, 1, 100, 100
-	var b bytes.Buffer
-	require.NoError(t, binary.Write(&b, binary.LittleEndian, &h))
-	sum := sha256.Sum256(b.Bytes())
-	b.Write(sum[:])
+	h := embeddingHeader{
+		Version: 1, Grid: 1024, Width: 256, Side: 4096,
+		InputX: 4096, InputY: 2048, OriginalX: 100, OriginalY: 50,
+	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := ReadEmbedding(&b)
+	_, err := ReadEmbedding(bytes.NewReader(sealed(t, h, nil)))
 	runtime.ReadMemStats(&after)
 	require.ErrorIs(t, err, ErrEmbedding)
+	require.ErrorContains(t, err, "ends inside its features")
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4<<20))
+}
+
+// sealed is a file of these sizes and features with a checksum that is right.
+func sealed(t testing.TB, h embeddingHeader, features []float32) []byte {
+	copy(h.Magic[:], embeddingMagic)
+	var b bytes.Buffer
+	require.NoError(t, binary.Write(&b, binary.LittleEndian, &h))
+	require.NoError(t, binary.Write(&b, binary.LittleEndian, features))
+	sum := sha256.Sum256(b.Bytes())
+	b.Write(sum[:])
+	return b.Bytes()
+}
+
+// TestReadEmbeddingSizes: a file that is whole says something that no picture
+// has, or nothing at all.
+func TestReadEmbeddingSizes(t *testing.T) {
+	good := embeddingHeader{Version: 1, Grid: 2, Width: 3, Side: 32, InputX: 32, InputY: 16, OriginalX: 20, OriginalY: 10}
+	for name, change := range map[string]func(h *embeddingHeader){
+		"nothing":            func(*embeddingHeader) {},
+		"rounded":            func(h *embeddingHeader) { h.InputY = 15 },
+		"no grid":            func(h *embeddingHeader) { h.Grid = 0 },
+		"no width":           func(h *embeddingHeader) { h.Width = 0 },
+		"cells of one pixel": func(h *embeddingHeader) { h.Side, h.InputX, h.InputY = 2, 2, 1 },
+		"side":               func(h *embeddingHeader) { h.Side = 33 },
+		"large side":         func(h *embeddingHeader) { h.Side, h.InputX, h.InputY = 8192, 8192, 4096 },
+		"input":              func(h *embeddingHeader) { h.InputX = 31 },
+		"flat input":         func(h *embeddingHeader) { h.InputY = 0 },
+		"aspect":             func(h *embeddingHeader) { h.InputY = 14 },
+		"other aspect":       func(h *embeddingHeader) { h.InputX, h.InputY = 16, 32 },
+		"flat picture":       func(h *embeddingHeader) { h.OriginalY = 0 },
+		"long picture":       func(h *embeddingHeader) { h.OriginalX, h.OriginalY, h.InputY = 1<<28, 1, 1 },
+		"large picture":      func(h *embeddingHeader) { h.OriginalX, h.OriginalY = 2<<20, 1<<20 },
+		"wrapped picture":    func(h *embeddingHeader) { h.OriginalX, h.OriginalY = 1<<31+20, 1<<31+10 },
+	} {
+		h := good
+		change(&h)
+		e, err := ReadEmbedding(bytes.NewReader(sealed(t, h, make([]float32, 12))))
+		if name == "nothing" || name == "rounded" {
+			require.NoError(t, err, name)
+			require.Equal(t, image.Pt(20, 10), e.Size())
+			continue
+		}
+		require.ErrorIs(t, err, ErrEmbedding, name)
+	}
+	features := make([]float32, 12)
+	features[7] = float32(math.NaN())
+	_, err := ReadEmbedding(bytes.NewReader(sealed(t, good, features)))
+	require.ErrorIs(t, err, ErrEmbedding)
+	require.ErrorContains(t, err, "value 7 is NaN")
 }
 
 func FuzzReadEmbedding(f *testing.F) {

@@ -24,13 +24,18 @@ type ProgressOption func(done, total int)
 func (p ProgressOption) encode(o *encodeOptions) { o.progress = p }
 
 // WithProgress calls f as the work goes on, from the goroutine of the call,
-// with total the same in every call and done equal to it in the last.
+// with total the same in every call and done equal to it in the last. f may use
+// the model: the call's workers are free meanwhile.
 func WithProgress(f func(done, total int)) ProgressOption { return f }
 
 // Encode runs the image encoder on a picture. This is the expensive step; any
-// number of prompts can be asked of its result. A picture that is empty or
-// too large is [ErrSize]; a context that ends, its error.
+// number of prompts can be asked of its result. A picture that is nil, empty or
+// too large is [ErrSize]; a context that ends, its error; weights or pixels so
+// large that the result is not finite, [ErrOverflow].
 func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOption) (*Embedding, error) {
+	if err := m.ready(); err != nil {
+		return nil, err
+	}
 	o := encodeOptions{side: m.geometry.side}
 	for _, opt := range opts {
 		opt.encode(&o)
@@ -38,64 +43,100 @@ func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOptio
 	if o.side == 0 {
 		o.side = m.geometry.side
 	}
+	size, err := pix.Size(img)
+	if err != nil {
+		return nil, fmt.Errorf("sam: %w", pictureError(err))
+	}
 	g, err := m.geometryOf(o.side)
 	if err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	ws := m.encoding.get()
-	defer m.encoding.put(ws)
-	p, err := preprocess(ctx, img, g.side, &ws.bytes, ws.Floats)
-	if err != nil {
-		return nil, fmt.Errorf("sam: %w", err)
-	}
-	return m.encode(ctx, ws, p, img.Bounds().Size(), g, o.progress)
+	prepare := func(ws *workspace) (Pixels, error) { return preprocess(ctx, img, g.side, &ws.bytes, ws.Floats) }
+	return m.encode(ctx, prepare, size, g, o.progress)
 }
 
 // EncodePixels runs the image encoder on pixels that [Model.Preprocess] or
 // another program prepared: normalised, the longest side of the model's input
 // size, unpadded. original is the size of the picture that they show, to
-// which prompts and masks refer.
+// which prompts and masks refer; one that does not become pixels of that size,
+// give or take one for rounding, is [ErrSize].
 func (m *Model) EncodePixels(ctx context.Context, p Pixels, original image.Point) (*Embedding, error) {
+	if err := m.ready(); err != nil {
+		return nil, err
+	}
 	if err := p.check(m.geometry.side); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	if err := checkSize(original); err != nil {
+	if err := checkInput(original, image.Pt(p.Width, p.Height), m.geometry.side); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	ws := m.encoding.get()
-	defer m.encoding.put(ws)
-	return m.encode(ctx, ws, p, original, m.geometry, nil)
+	return m.encode(ctx, func(*workspace) (Pixels, error) { return p, nil }, original, m.geometry, nil)
 }
 
 // checkSize reports a picture without pixels or with too many.
 func checkSize(size image.Point) error {
-	if size.X < 1 || size.Y < 1 || size.X > pix.MaxPixels/size.Y {
-		return fmt.Errorf("%w: picture of %d×%d", ErrSize, size.X, size.Y)
+	if err := pix.CheckSize(size.X, size.Y); err != nil {
+		return pictureError(err)
 	}
 	return nil
 }
 
-func (m *Model) encode(ctx context.Context, ws *workspace, p Pixels, original image.Point, g *geometry, progress func(done, total int)) (*Embedding, error) {
-	team, err := m.workers.Team(ctx)
+// checkInput reports an input that no picture of the size original has: with
+// its longest side resized to side, it would have another shape.
+func checkInput(original, input image.Point, side int) error {
+	want, err := pix.LongestSide(original, side)
+	if err != nil {
+		return pictureError(err)
+	}
+	if d := want.Sub(input); max(input.X, input.Y) != side || max(abs(d.X), abs(d.Y)) > 1 {
+		return fmt.Errorf("%w: a picture of %d×%d becomes %d×%d, not %d×%d", ErrSize, original.X, original.Y, want.X, want.Y, input.X, input.Y)
+	}
+	return nil
+}
+
+// encode takes workers, prepares the pixels, and runs the encoder on them.
+func (m *Model) encode(ctx context.Context, prepare func(*workspace) (Pixels, error), original image.Point, g *geometry, progress func(done, total int)) (*Embedding, error) {
+	x, err := m.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer team.Close()
+	defer x.Team.Close()
+	ws := m.encoding.get()
+	defer m.encoding.put(ws)
+	p, err := prepare(ws)
+	if err != nil {
+		return nil, fmt.Errorf("sam: %w", err)
+	}
 	done, total := 0, m.encoder.steps()+1 // the neck
 	step := func(stage, int, blas32.General) error {
 		done++
-		if progress != nil {
-			progress(done, total)
-		}
-		return ctx.Err()
+		return report(ctx, x, progress, done, total)
 	}
 	e := &Embedding{
 		features: nn.Matrix(make([]float32, g.grid*g.grid*m.config.PromptWidth), g.grid*g.grid, m.config.PromptWidth),
 		grid:     g.grid, side: g.side,
 		original: original, input: image.Pt(p.Width, p.Height),
 	}
-	if err := m.encoder.encode(nn.Exec{Kernel: m.kernel, Team: team}, &ws.Workspace, e.features, p, g, step); err != nil {
+	if err := m.encoder.encode(x, &ws.Workspace, e.features, p, g, step); err != nil {
 		return nil, err
 	}
-	return e, step("", 0, e.features)
+	if err := step("", 0, e.features); err != nil {
+		return nil, err
+	}
+	if err := checkFinite(m.kernel, "features", e.features); err != nil {
+		return nil, fmt.Errorf("sam: %w", err)
+	}
+	return e, nil
+}
+
+// report tells progress, which may be nil, that so much is done, and returns the
+// error of a context that has ended.
+func report(ctx context.Context, x nn.Exec, progress func(done, total int), done, total int) error {
+	if progress == nil {
+		return ctx.Err()
+	}
+	if err := x.Team.Outside(ctx, func() { progress(done, total) }); err != nil {
+		return err
+	}
+	return ctx.Err()
 }

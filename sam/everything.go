@@ -9,7 +9,6 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
@@ -27,6 +26,7 @@ type everythingOptions struct {
 	layers, downscale, area int
 	overlap                 float64
 	grids                   [][][2]float64
+	gridsGiven              bool
 	progress                func(done, total int)
 }
 
@@ -91,7 +91,7 @@ func CropOverlap(x float32) EverythingOption {
 }
 
 // CropPointsDownscale divides the number of points per side by n from layer to
-// layer; 1 by default.
+// layer; 1 by default. A layer that it leaves without points is [ErrOption].
 func CropPointsDownscale(n int) EverythingOption {
 	return everythingOption(func(o *everythingOptions) { o.downscale = n })
 }
@@ -104,9 +104,9 @@ func MinRegionArea(n int) EverythingOption {
 
 // PointGrids asks with the given points instead of an even grid: one list for
 // the picture and one for each layer of crops, of x and y as fractions of its
-// width and height.
+// width and height. A list without points is [ErrOption].
 func PointGrids(grids ...[][2]float64) EverythingOption {
-	return everythingOption(func(o *everythingOptions) { o.grids = grids })
+	return everythingOption(func(o *everythingOptions) { o.grids, o.gridsGiven = grids, true })
 }
 
 // decimal is the number that the caller wrote: the reference computes with
@@ -147,10 +147,17 @@ func everythingOptionsOf(opts []EverythingOption) (everythingOptions, error) {
 		return bad("CropPointsDownscale(%d)", o.downscale)
 	case !(o.overlap >= 0 && o.overlap < 1):
 		return bad("CropOverlap(%v), want 0 to 1", o.overlap)
-	case !finite(o.offset) || o.minIoU != o.minIoU || o.minStability != o.minStability || o.boxNMS != o.boxNMS || o.cropNMS != o.cropNMS:
-		return bad("a threshold is not a number")
+	case !(o.offset >= 0) || !finite(o.offset):
+		return bad("StabilityOffset(%v), want 0 or more", o.offset)
+	case o.area < 0:
+		return bad("MinRegionArea(%d)", o.area)
 	}
-	if len(o.grids) == 0 {
+	for i, x := range []float64{float64(o.minIoU), float64(o.minStability), o.boxNMS, o.cropNMS} {
+		if math.IsNaN(x) {
+			return bad("%s(%v)", []string{"MinIoU", "MinStability", "BoxNMS", "CropNMS"}[i], x)
+		}
+	}
+	if !o.gridsGiven {
 		if o.perSide < 1 || o.perSide > maxPointsPerSide {
 			return bad("PointsPerSide(%d), want 1 to %d", o.perSide, maxPointsPerSide)
 		}
@@ -160,6 +167,12 @@ func everythingOptionsOf(opts []EverythingOption) (everythingOptions, error) {
 		return bad("PointGrids of %d layers, want %d", len(o.grids), o.layers+1)
 	}
 	for i, grid := range o.grids {
+		if len(grid) == 0 && o.gridsGiven {
+			return bad("PointGrids has no points for layer %d", i)
+		}
+		if len(grid) == 0 {
+			return bad("PointsPerSide(%d) and CropPointsDownscale(%d) leave no points for layer %d", o.perSide, o.downscale, i)
+		}
 		for _, p := range grid {
 			if s := p[0] + p[1]; math.IsNaN(s) || math.IsInf(s, 0) {
 				return bad("PointGrids has (%v, %v) in layer %d", p[0], p[1], i)
@@ -179,13 +192,16 @@ func everythingOptionsOf(opts []EverythingOption) (everythingOptions, error) {
 // [Model.Encode]. Without a mask that is good enough there is none, and no
 // error.
 func (m *Model) Everything(ctx context.Context, img image.Image, opts ...EverythingOption) ([]Mask, error) {
+	if err := m.ready(); err != nil {
+		return nil, err
+	}
 	o, err := everythingOptionsOf(opts)
 	if err != nil {
 		return nil, err
 	}
 	size, err := pix.Size(img)
 	if err != nil {
-		return nil, fmt.Errorf("sam: %w: %w", ErrSize, err)
+		return nil, fmt.Errorf("sam: %w", pictureError(err))
 	}
 	g := m.generator(o, size)
 	g.total += len(g.crops) * (m.encoder.steps() + 1)
@@ -199,8 +215,7 @@ func (m *Model) Everything(ctx context.Context, img image.Image, opts ...Everyth
 	}
 	var found []candidate
 	for _, c := range g.crops {
-		before := g.done
-		e, err := m.Encode(ctx, parts(c.box), WithProgress(func(done, _ int) { g.step(before + done - g.done) }))
+		e, err := g.encode(ctx, parts(c.box))
 		if err != nil {
 			return nil, err
 		}
@@ -234,6 +249,12 @@ func (m *Model) EverythingSeq(ctx context.Context, img image.Image, opts ...Ever
 // EverythingFrom is [Model.Everything] on a picture that is encoded already.
 // [CropLayers] is [ErrOption], since crops need the picture itself.
 func (m *Model) EverythingFrom(ctx context.Context, e *Embedding, opts ...EverythingOption) ([]Mask, error) {
+	if err := m.ready(); err != nil {
+		return nil, err
+	}
+	if err := e.check(m); err != nil {
+		return nil, err
+	}
 	o, err := everythingOptionsOf(opts)
 	if err != nil {
 		return nil, err
@@ -266,11 +287,17 @@ func (m *Model) generator(o everythingOptions, size image.Point) *generator {
 	return g
 }
 
-// step reports n more prompts, or parts of the encoder.
-func (g *generator) step(n int) {
-	if g.done += n; g.progress != nil && n > 0 {
-		g.progress(g.done, g.total)
+// encode encodes a part of the picture, as steps of the whole call.
+func (g *generator) encode(ctx context.Context, part image.Image) (*Embedding, error) {
+	var opts []EncodeOption
+	if g.progress != nil {
+		before := g.done
+		opts = append(opts, WithProgress(func(done, _ int) {
+			g.done = before + done
+			g.progress(g.done, g.total)
+		}))
 	}
+	return g.model.Encode(ctx, part, opts...)
 }
 
 // candidate is a mask of one crop that may be kept.
@@ -282,14 +309,13 @@ type candidate struct {
 // ask clicks on the points of a crop and returns the masks that are good
 // enough and unlike each other.
 func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate, error) {
-	team, err := g.model.workers.Team(ctx)
+	x, err := g.model.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer team.Close()
-	x := nn.Exec{Kernel: g.model.kernel, Team: team}
+	defer x.Team.Close()
 	up := e.upsampler()
-	scratch := make([]*thresholder, team.Size())
+	scratch := make([]*thresholder, x.Team.Size())
 
 	var found []candidate
 	for points := g.grids[c.layer]; len(points) > 0; {
@@ -303,7 +329,7 @@ func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate,
 		err := g.model.predictLowRes(ctx, x, e, prompts, func(batch []lowResult) error {
 			per := len(batch[0].iou)
 			made := make([]*candidate, len(batch)*per)
-			team.Do(len(made), func(worker, i int) {
+			x.Team.Do(len(made), func(worker, i int) {
 				low, j := batch[i/per], i%per
 				if g.minIoU > 0 && !(low.iou[j] > g.minIoU) {
 					return
@@ -313,7 +339,7 @@ func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate,
 				}
 				made[i] = g.candidate(scratch[worker], c, low.mask(j))
 				if made[i] != nil {
-					made[i].IoU, made[i].Point = low.iou[j], prompts[low.prompt].Points[0]
+					made[i].IoU, made[i].predicted, made[i].Point = low.iou[j], true, prompts[low.prompt].Points[0]
 				}
 			})
 			for _, m := range made {
@@ -321,8 +347,8 @@ func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate,
 					found = append(found, *m)
 				}
 			}
-			g.step(len(batch))
-			return ctx.Err()
+			g.done += len(batch)
+			return report(ctx, x, g.progress, g.done, g.total)
 		})
 		if err != nil {
 			return nil, err

@@ -151,7 +151,6 @@ func TestEverythingFrom(t *testing.T) {
 
 	for name, opts := range map[string][]EverythingOption{
 		"best three":    {PointGrids([][2]float64{{0.5, 0.5}}), MinIoU(0), MinStability(0), BoxNMS(1)},
-		"no points":     {PointGrids([][2]float64{})},
 		"none is good":  {PointsPerSide(4), MinIoU(1e9)},
 		"none is loved": {PointsPerSide(4), MinIoU(-1), MinStability(2)},
 	} {
@@ -199,6 +198,11 @@ func TestEverythingErrors(t *testing.T) {
 		"NaN crop NMS":  CropNMS(nan),
 		"NaN point":     PointGrids([][2]float64{{0.5, math.NaN()}}),
 		"infinite":      PointGrids([][2]float64{{math.Inf(1), 0}}),
+		"no grids":      PointGrids(),
+		"nil grid":      PointGrids(nil),
+		"empty grid":    PointGrids([][2]float64{{0.5, 0.5}}, [][2]float64{}),
+		"negative area": MinRegionArea(-1),
+		"offset":        StabilityOffset(-1),
 	} {
 		_, err := m.EverythingFrom(t.Context(), e, o)
 		require.ErrorIs(t, err, ErrOption, name)

@@ -47,10 +47,10 @@ func (l *loader) squares(prefix string, out, in int) nn.Linear {
 // channelsLast moves the channels of a convolution's weights behind its
 // places.
 func channelsLast(weight []float32, out, in, places int) []float32 {
-	w := make([]float32, len(weight))
-	if len(w) < out*in*places {
-		return w // only listed
+	if weight == nil {
+		return nil // only listed
 	}
+	w := make([]float32, len(weight))
 	for o := range out {
 		for i := range in {
 			for p := range places {

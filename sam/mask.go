@@ -15,10 +15,11 @@ type Mask struct {
 	// Size is the picture's, in pixels.
 	Size image.Point
 	// IoU is how well the mask fits the object, by the model's own estimate;
-	// about 0 to 1, but not limited to it.
+	// about 0 to 1, but not limited to it. It is 0 for a mask that no model
+	// predicted.
 	IoU float32
 
-	// The rest is everything mode's.
+	// The rest is everything mode's; masks of anything else have zeros.
 
 	// Stability is the IoU of the masks that a higher and a lower threshold
 	// would have given, NaN where both are empty.
@@ -28,16 +29,23 @@ type Mask struct {
 	// Crop is the part of the picture that was encoded.
 	Crop image.Rectangle
 
-	runs []uint32 // see package runs; nil also stands for no pixel of any picture
+	predicted bool     // a model gave the IoU, which may be 0
+	runs      []uint32 // see package runs; nil also stands for no pixel of any picture
 }
 
 // opaque is the least alpha of a pixel that belongs to a mask.
 const opaque = 128
 
 // MaskOf returns the pixels of a that are at least half opaque. Its top left
-// corner becomes (0, 0).
+// corner becomes (0, 0). Of a nil picture it is the zero Mask.
 func MaskOf(a *image.Alpha) Mask {
+	if a == nil {
+		return Mask{}
+	}
 	size := a.Rect.Size()
+	if a.Rect.Empty() {
+		return Mask{Size: size}
+	}
 	b := runs.NewRows(size)
 	for y := range size.Y {
 		row := a.Pix[a.PixOffset(a.Rect.Min.X, a.Rect.Min.Y+y):][:size.X]
@@ -53,7 +61,7 @@ func MaskOf(a *image.Alpha) Mask {
 
 // Alpha returns the mask as a picture of its own, 255 inside and 0 outside.
 func (m Mask) Alpha() *image.Alpha {
-	a := image.NewAlpha(image.Rectangle{Max: m.Size})
+	a := image.NewAlpha(image.Rectangle{Max: m.size()})
 	for s := range m.segments() {
 		for y := s.Y0; y < s.Y1; y++ {
 			a.Pix[y*a.Stride+s.X] = 255
@@ -115,10 +123,18 @@ func sameSize(a, b Mask) error {
 	return nil
 }
 
+// size is Size, or zero for one that no picture has.
+func (m Mask) size() image.Point {
+	if m.Size.X < 0 || m.Size.Y < 0 || checkSize(image.Pt(max(m.Size.X, 1), max(m.Size.Y, 1))) != nil {
+		return image.Point{}
+	}
+	return m.Size
+}
+
 // counts is the runs, also of a mask that was never given any.
 func (m Mask) counts() []uint32 {
-	if n := m.Size.X * m.Size.Y; m.runs == nil && n > 0 {
-		return []uint32{uint32(n)}
+	if size := m.size(); m.runs == nil && size.X*size.Y > 0 {
+		return []uint32{uint32(size.X * size.Y)}
 	}
 	return m.runs
 }

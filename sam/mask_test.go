@@ -3,12 +3,14 @@ package sam
 import (
 	"bytes"
 	"encoding/json"
-	"github.com/clipsurgery/clipsurgery/internal/runs"
 	"image"
+	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/internal/runs"
 	"github.com/stretchr/testify/require"
 )
 
@@ -164,7 +166,7 @@ func TestParseCOCOErrors(t *testing.T) {
 		_, err := ParseCOCO(size, counts)
 		require.ErrorIs(t, err, ErrRLE, name)
 	}
-	for _, size := range []image.Point{{}, {-1, -12}, {1 << 40, 1 << 40}} {
+	for _, size := range []image.Point{{}, {-1, -12}, {1 << 30, 1 << 30}} {
 		_, err := ParseCOCO(size, whole)
 		require.ErrorIs(t, err, ErrSize)
 	}
@@ -186,7 +188,7 @@ func TestFromRuns(t *testing.T) {
 		_, err := FromRuns(size, runs)
 		require.ErrorIs(t, err, ErrRLE, name)
 	}
-	_, err := FromRuns(image.Pt(1<<40, 1<<40), []uint32{1})
+	_, err := FromRuns(image.Pt(1<<30, 1<<30), []uint32{1})
 	require.ErrorIs(t, err, ErrSize)
 	m, err := FromRuns(size, []uint32{2, 0, 3, 4, 0, 2, 1, 0})
 	require.NoError(t, err)
@@ -263,7 +265,61 @@ func TestWriteCOCO(t *testing.T) {
 		"categories": [{"id": 1, "name": "object"}]
 	}`, b.String())
 	require.ErrorIs(t, WriteCOCO(&b, "", []Mask{m, {}}), ErrSize)
-	b.Reset()
-	require.NoError(t, WriteCOCO(&b, "", nil))
-	require.True(t, json.Valid(b.Bytes()))
+}
+
+// TestWriteCOCOLeavesOut: what is not known of a mask or of the picture is left
+// out.
+func TestWriteCOCOLeavesOut(t *testing.T) {
+	written := func(masks []Mask, opts ...COCOOption) (image map[string]any, annotations []map[string]any) {
+		var b bytes.Buffer
+		require.NoError(t, WriteCOCO(&b, "cat.png", masks, opts...))
+		var set struct {
+			Images      []map[string]any `json:"images"`
+			Annotations []map[string]any `json:"annotations"`
+		}
+		require.NoError(t, json.Unmarshal(b.Bytes(), &set))
+		require.Len(t, set.Images, 1)
+		require.NotNil(t, set.Annotations, "an empty list, not null")
+		return set.Images[0], set.Annotations
+	}
+	picture, _ := written(nil)
+	require.Equal(t, map[string]any{"id": 1., "file_name": "cat.png"}, picture)
+	picture, _ = written(nil, PictureSize(image.Pt(6, 4)))
+	require.Equal(t, map[string]any{"id": 1., "file_name": "cat.png", "width": 6., "height": 4.}, picture)
+	require.ErrorIs(t, WriteCOCO(io.Discard, "", nil, PictureSize(image.Point{})), ErrSize)
+	require.ErrorIs(t, WriteCOCO(io.Discard, "", []Mask{{Size: image.Pt(6, 4)}}, PictureSize(image.Pt(4, 6))), ErrSize)
+
+	m, e := tiny(t)
+	results, err := m.Predict(t.Context(), e, []Prompt{{}})
+	require.NoError(t, err)
+	predicted := results[0].Best()
+	predicted.IoU = 0 // a model may say so
+	everything, err := m.EverythingFrom(t.Context(), e, PointsPerSide(1), MinIoU(0), MinStability(0))
+	require.NoError(t, err)
+	require.NotEmpty(t, everything)
+	parsed, err := ParseCOCO(e.Size(), predicted.COCO())
+	require.NoError(t, err)
+	drawn, err := FromPolygons(e.Size(), []Polygon{{Outer: Ring{{1, 1}, {9, 1}, {9, 9}}}})
+	require.NoError(t, err)
+	byHand := parsed
+	byHand.IoU, byHand.Stability = 0.5, 0.75
+
+	own := []string{"predicted_iou", "stability_score", "point_coords", "crop_box"}
+	for name, c := range map[string]struct {
+		mask Mask
+		has  []string
+	}{
+		"everything":   {everything[0], own},
+		"Predict":      {predicted, own[:1]},
+		"ParseCOCO":    {parsed, nil},
+		"FromPolygons": {drawn, nil},
+		"MaskOf":       {MaskOf(predicted.Alpha()), nil},
+		"by hand":      {byHand, own[:2]},
+	} {
+		_, annotations := written([]Mask{c.mask})
+		for _, key := range own {
+			_, has := annotations[0][key]
+			require.Equal(t, slices.Contains(c.has, key), has, "%s: %s", name, key)
+		}
+	}
 }

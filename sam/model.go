@@ -1,8 +1,10 @@
 package sam
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
@@ -100,6 +102,9 @@ func Open(path string, opts ...Option) (*Model, error) {
 // wraps [weights.ErrMissing], [weights.ErrSurplus] or [weights.ErrShape];
 // settings that do not fit the tensors are [ErrConfig].
 func Load(f *weights.File, opts ...Option) (*Model, error) {
+	if f == nil {
+		return nil, fmt.Errorf("sam: %w: the file is nil", ErrConfig)
+	}
 	o := options{kernel: simd.Best()}
 	for _, opt := range opts {
 		opt.load(&o)
@@ -159,9 +164,6 @@ func (m *Model) build(l *loader) {
 	m.decoder = loadDecoder(l, c)
 }
 
-// maxSide bounds the input: its attention needs memory by the number of cells.
-const maxSide = 4096
-
 // geometryOf prepares the encoder for inputs of side × side pixels.
 func (m *Model) geometryOf(side int) (*geometry, error) {
 	cell := m.config.PatchSize
@@ -172,11 +174,63 @@ func (m *Model) geometryOf(side int) (*geometry, error) {
 	if m.geometry != nil && m.geometry.side == side {
 		return m.geometry, nil
 	}
+	if !m.config.fits(side / cell) {
+		return nil, fmt.Errorf("%w: input of %d pixels, %d×%d cells are too many for this model", ErrSize, side, side/cell, side/cell)
+	}
 	return m.encoder.geometry(m.kernel, side), nil
 }
 
-// Config returns the architecture of the model.
-func (m *Model) Config() Config { return m.config }
+// Config returns the architecture of the model; the caller may change it.
+func (m *Model) Config() Config {
+	if m == nil {
+		return Config{}
+	}
+	c := m.config
+	if c.ViT != nil {
+		v := *c.ViT
+		v.Windows, v.Tables = slices.Clone(v.Windows), slices.Clone(v.Tables)
+		c.ViT = &v
+	}
+	if c.Tiny != nil {
+		t := *c.Tiny
+		c.Tiny = &t
+	}
+	return c
+}
+
+// ready reports a model that was not loaded.
+func (m *Model) ready() error {
+	if m == nil || m.geometry == nil {
+		return fmt.Errorf("sam: %w: the model is nil or was not loaded", ErrConfig)
+	}
+	return nil
+}
+
+// begin takes the workers of a call, which stop when ctx ends: the caller looks
+// at ctx before it uses what they did, and closes the team.
+func (m *Model) begin(ctx context.Context) (nn.Exec, error) {
+	team, err := m.workers.Team(ctx)
+	if err != nil {
+		return nn.Exec{}, err
+	}
+	team.Until(ctx)
+	return nn.Exec{Kernel: m.kernel, Team: team}, nil
+}
+
+// checkFinite reports values that are not finite, which come of weights or
+// inputs so large that something overflowed.
+func checkFinite(k simd.Kernel, what string, m blas32.General) error {
+	for i := range m.Rows {
+		if lo, hi := k.MinMax(row(m, i)); !finite(lo) || !finite(hi) {
+			return fmt.Errorf("%w: %s are not finite: weights or input are too large", ErrOverflow, what)
+		}
+	}
+	return nil
+}
+
+// ErrOverflow reports numbers that became too large for float32 on the way from
+// finite weights and finite input.
+var ErrOverflow = errors.New("overflow")
 
 // ErrSize reports a picture, or an input size asked for, that is empty or too
 // large.

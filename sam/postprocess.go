@@ -3,6 +3,7 @@ package sam
 import (
 	"image"
 
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/clipsurgery/clipsurgery/simd"
 )
@@ -55,14 +56,14 @@ func mixes(side, padded, input, original int) []mix {
 // scratch is the number of floats that resample works in.
 func (u *upsampler) scratch() int { return (taps + 2) * u.size.X }
 
-// resample calls yield with every row of the picture, top to bottom; the row
-// is valid until yield returns.
-func (u *upsampler) resample(k simd.Kernel, scratch, logits []float32, yield func(y int, row []float32)) {
+// resample calls yield with rows lo to hi of the picture, top to bottom; the
+// row is valid until yield returns.
+func (u *upsampler) resample(k simd.Kernel, scratch, logits []float32, lo, hi int, yield func(y int, row []float32)) {
 	width := u.size.X
 	out, next := scratch[taps*width:][:width], scratch[(taps+1)*width:][:width]
 	line := func(i int) []float32 { return scratch[i%taps*width:][:width] } // row i of the logits, as wide as the picture
 	made := 0
-	for y, r := range u.rows {
+	for y, r := range u.rows[lo:hi] {
 		for made = max(made, r.first); made < r.first+taps; made++ {
 			u.widen(line(made), 0, logits[made*u.side:][:u.side])
 		}
@@ -74,7 +75,7 @@ func (u *upsampler) resample(k simd.Kernel, scratch, logits []float32, yield fun
 				out, next = next, out
 			}
 		}
-		yield(y, out)
+		yield(lo+y, out)
 	}
 }
 
@@ -88,10 +89,14 @@ func (u *upsampler) widen(dst []float32, first int, src []float32) {
 }
 
 // logits returns the logits of the whole picture, row by row.
-func (u *upsampler) logits(k simd.Kernel, low []float32) []float32 {
+func (u *upsampler) logits(x nn.Exec, low []float32) []float32 {
+	const band = 64 // rows
 	all := make([]float32, u.size.X*u.size.Y)
-	u.resample(k, make([]float32, u.scratch()), low, func(y int, row []float32) {
-		copy(all[y*u.size.X:], row)
+	scratch := nn.Matrix(make([]float32, x.Team.Size()*u.scratch()), x.Team.Size(), u.scratch())
+	x.Team.Do((u.size.Y+band-1)/band, func(worker, i int) {
+		u.resample(x.Kernel, row(scratch, worker), low, i*band, min((i+1)*band, u.size.Y), func(y int, row []float32) {
+			copy(all[y*u.size.X:], row)
+		})
 	})
 	return all
 }

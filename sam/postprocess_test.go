@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/clipsurgery/clipsurgery/simd"
 )
@@ -34,7 +35,7 @@ func TestUpsampler(t *testing.T) {
 		pix.Bilinear(want, c.original, crop, c.input, 1)
 
 		for _, k := range simd.All() {
-			got := newUpsampler(c.side, c.padded, c.input, c.original).logits(k, low)
+			got := newUpsampler(c.side, c.padded, c.input, c.original).logits(nn.Exec{Kernel: k}, low)
 			golden.Close(t, k.Name(), got, want, 2e-6)
 		}
 	}

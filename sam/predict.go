@@ -24,42 +24,47 @@ func (p ProgressOption) predict(o *predictOptions) { o.progress = p }
 // pass the decoder together, so many in one call cost less than each by
 // itself. Prompts and masks are in pixels of the original picture.
 //
-// A prompt that means nothing is [ErrPrompt], an embedding of another width
-// than the model's is [ErrEmbedding]; the first of either ends the call.
+// A prompt that means nothing is [ErrPrompt]; an embedding that is nil or of
+// another width than the model's is [ErrEmbedding]; the first of either ends the
+// call. Weights or features so large that masks are not finite are
+// [ErrOverflow].
 func (m *Model) Predict(ctx context.Context, e *Embedding, prompts []Prompt, opts ...PredictOption) ([]Result, error) {
+	if err := m.ready(); err != nil {
+		return nil, err
+	}
+	if err := e.check(m); err != nil {
+		return nil, err
+	}
 	var o predictOptions
 	for _, opt := range opts {
 		opt.predict(&o)
 	}
-	team, err := m.workers.Team(ctx)
+	x, err := m.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer team.Close()
-	x := nn.Exec{Kernel: m.kernel, Team: team}
+	defer x.Team.Close()
 	results := make([]Result, len(prompts))
 	up := e.upsampler()
-	masks := make([]*thresholder, team.Size())
+	masks := make([]*thresholder, x.Team.Size())
 	for i := range masks {
 		masks[i] = newThresholder(up, m.kernel, make([]float32, up.scratch()))
 	}
 	done := 0
 	err = m.predictLowRes(ctx, x, e, prompts, func(batch []lowResult) error {
 		for _, b := range batch {
-			results[b.prompt] = newResult(up, b)
+			results[b.prompt] = m.newResult(up, b)
 		}
 		per := len(batch[0].iou)
-		team.Do(len(batch)*per, func(worker, i int) {
+		x.Team.Do(len(batch)*per, func(worker, i int) {
 			b := batch[i/per]
 			masks[worker].scan(b.mask(i%per), 0, 0)
 			mask := masks[worker].mask()
-			mask.IoU = b.iou[i%per]
+			mask.IoU, mask.predicted = b.iou[i%per], true
 			results[b.prompt].Masks[i%per] = mask
 		})
-		if done += len(batch); o.progress != nil {
-			o.progress(done, len(prompts))
-		}
-		return ctx.Err()
+		done += len(batch)
+		return report(ctx, x, o.progress, done, len(prompts))
 	})
 	if err != nil {
 		return nil, err
@@ -77,8 +82,8 @@ type lowResult struct {
 }
 
 // newResult copies what the decoder said; the masks are still to be made.
-func newResult(up *upsampler, low lowResult) Result {
-	r := Result{Masks: make([]Mask, len(low.iou)), LowRes: make([]LowRes, len(low.iou)), up: up}
+func (m *Model) newResult(up *upsampler, low lowResult) Result {
+	r := Result{Masks: make([]Mask, len(low.iou)), LowRes: make([]LowRes, len(low.iou)), up: up, model: m}
 	all := slices.Clone(low.logits)
 	n := len(all) / len(r.LowRes)
 	for i := range r.LowRes {
@@ -101,9 +106,6 @@ const batchFloats = 1 << 22
 // many masks per prompt, and calls emit with every batch from the calling
 // goroutine. Memory is bounded by one batch.
 func (m *Model) predictLowRes(ctx context.Context, x nn.Exec, e *Embedding, prompts []Prompt, emit func(batch []lowResult) error) error {
-	if e.features.Cols != m.config.PromptWidth {
-		return fmt.Errorf("sam: %w: width %d, the model's is %d", ErrEmbedding, e.features.Cols, m.config.PromptWidth)
-	}
 	order := make([]int, len(prompts))
 	for i := range prompts {
 		if err := prompts[i].check(4 * e.grid); err != nil {
@@ -112,7 +114,10 @@ func (m *Model) predictLowRes(ctx context.Context, x nn.Exec, e *Embedding, prom
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(i, j int) int { return compareShapes(&prompts[i], &prompts[j]) })
-	shared := m.sharedSide(x, e)
+	shared, err := m.sharedSide(ctx, x, e)
+	if err != nil {
+		return err
+	}
 	limit := max(batchFloats/len(e.features.Data), 1)
 	ws := m.decoding.get()
 	defer m.decoding.put(ws)
@@ -154,16 +159,20 @@ func compareBools(a, b bool) int {
 
 // sharedSide is the image side of e for prompts without a mask, computed at
 // the first of them.
-func (m *Model) sharedSide(x nn.Exec, e *Embedding) *imageSide {
+func (m *Model) sharedSide(ctx context.Context, x nn.Exec, e *Embedding) (*imageSide, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.owner != m {
-		e.shared = m.decoder.imageSide(x, e.features, m.positions(x, e.grid), m.prompts.noMask, func(rows, cols int) blas32.General {
-			return nn.Matrix(make([]float32, rows*cols), rows, cols)
-		})
-		e.owner = m
+	if e.owner == m {
+		return e.shared, nil
 	}
-	return e.shared
+	side := m.decoder.imageSide(x, e.features, m.positions(x, e.grid), m.prompts.noMask, func(rows, cols int) blas32.General {
+		return nn.Matrix(make([]float32, rows*cols), rows, cols)
+	})
+	if err := ctx.Err(); err != nil {
+		return nil, err // and side is half done
+	}
+	e.shared, e.owner = side, m
+	return side, nil
 }
 
 // positions is the position encoding of a grid's cells.
@@ -187,7 +196,11 @@ func (m *Model) predictBatch(ctx context.Context, x nn.Exec, ws *nn.Workspace, e
 	tokens := d.outputTokens() + first.tokens()
 	initial := ws.Matrix(n*tokens, e.features.Cols)
 	for b, i := range indices {
-		m.initialTokens(nn.Rows(initial, b*tokens, tokens), e, &prompts[i])
+		own := nn.Rows(initial, b*tokens, tokens)
+		m.initialTokens(own, e, &prompts[i])
+		if err := checkFinite(x.Kernel, "positions of points and corners", own); err != nil {
+			return fmt.Errorf("sam: prompt %d: %w: %w", i, ErrPrompt, err)
+		}
 	}
 	p, err := d.transform(x, ws, side, initial, n, func(stage, int, *promptBatch) error { return ctx.Err() })
 	if err != nil {
@@ -201,6 +214,14 @@ func (m *Model) predictBatch(ctx context.Context, x nn.Exec, ws *nn.Workspace, e
 		lo, hi = 0, 1
 	}
 	logits, iou := d.masks(x, ws, p, e.grid, lo, hi)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, part := range []blas32.General{p.queries, iou, nn.Matrix(logits.Data, len(logits.Data)/e.grid, e.grid)} {
+		if err := checkFinite(x.Kernel, "masks", part); err != nil {
+			return fmt.Errorf("sam: prompt %d: %w", indices[0], err)
+		}
+	}
 	batch := make([]lowResult, n)
 	for b := range batch {
 		batch[b] = lowResult{indices[b], row(logits, b), row(iou, b)[lo:hi]}

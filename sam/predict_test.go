@@ -374,7 +374,7 @@ func TestMaskPrompt(t *testing.T) {
 	require.NoError(t, err)
 	_, err = m.Predict(t.Context(), e, []Prompt{{Mask: low}})
 	require.NoError(t, err)
-	logits := e.upsampler().logits(m.kernel, low.Data)
+	logits := e.upsampler().logits(nn.Exec{Kernel: m.kernel}, low.Data)
 	wrong := 0
 	for i, v := range logits {
 		if v > 0 != (a.Pix[i] > 0) {

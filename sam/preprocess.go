@@ -30,9 +30,12 @@ var (
 // Preprocess makes the encoder's input of a picture: converted to RGB, the
 // longest side resized to the model's input size as Pillow's antialiased
 // BILINEAR does, normalised (segment_anything/utils/transforms.py,
-// ResizeLongestSide; modeling/sam.py, preprocess). A picture that is empty,
+// ResizeLongestSide; modeling/sam.py, preprocess). A picture that is nil, empty,
 // too large, or so thin that a side would vanish is [ErrSize].
 func (m *Model) Preprocess(img image.Image) (Pixels, error) {
+	if err := m.ready(); err != nil {
+		return Pixels{}, err
+	}
 	p, err := preprocess(context.Background(), img, m.geometry.side, nil, func(n int) []float32 { return make([]float32, n) })
 	if err != nil {
 		return Pixels{}, fmt.Errorf("sam: %w", err)
@@ -71,7 +74,7 @@ func (p Pixels) check(side int) error {
 	if p.Width < 1 || p.Height < 1 || max(p.Width, p.Height) != side {
 		return fmt.Errorf("%w: %d×%d, want a longest side of %d", ErrPixels, p.Width, p.Height, side)
 	}
-	if len(p.Data) != 3*p.Width*p.Height {
+	if len(p.Data) != 3*p.Width*p.Height { // both at most side
 		return fmt.Errorf("%w: %d values for 3×%d×%d", ErrPixels, len(p.Data), p.Height, p.Width)
 	}
 	for i, v := range p.Data {

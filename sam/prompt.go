@@ -204,6 +204,9 @@ const certain = float32(6.906755) // ln 999
 // logits of the share that the mask has in every pixel of the low resolution,
 // no more certain than 0.001 and 0.999. A mask of another size is [ErrPrompt].
 func (e *Embedding) MaskPrompt(m Mask) (*LowRes, error) {
+	if err := e.ready(); err != nil {
+		return nil, err
+	}
 	if m.Size != e.original {
 		return nil, fmt.Errorf("sam: %w: mask of %v, the picture has %v", ErrPrompt, m.Size, e.original)
 	}

@@ -1,9 +1,8 @@
 package sam
 
 import (
+	"context"
 	"image"
-
-	"github.com/clipsurgery/clipsurgery/simd"
 )
 
 // Prompt says what to cut out: points, a box, both, or nothing at all, and
@@ -62,7 +61,8 @@ type Result struct {
 	Masks  []Mask   // at the size of the picture, each with its predicted IoU
 	LowRes []LowRes // the same as logits; one may be the Mask of another prompt
 
-	up *upsampler
+	up    *upsampler
+	model *Model // whose kernel and workers Logits uses
 }
 
 // Best returns the mask with the highest predicted IoU, the first of equals.
@@ -77,7 +77,15 @@ func (r Result) Best() Mask {
 }
 
 // Logits returns mask i before its threshold of 0: a logit per pixel of the
-// picture, row by row.
+// picture, row by row. A result that no model predicted has none.
 func (r Result) Logits(i int) []float32 {
-	return r.up.logits(simd.Best(), r.LowRes[i].Data)
+	if r.model == nil {
+		return nil
+	}
+	x, err := r.model.begin(context.Background())
+	if err != nil {
+		return nil // which needs a context that ends
+	}
+	defer x.Team.Close()
+	return r.up.logits(x, r.LowRes[i].Data)
 }

@@ -45,9 +45,6 @@ var pending = map[string]bool{
 	"two_models":           true,
 	"epoch_alone":          true,
 	"hf_missing":           true,
-	"sam_patch_1":          true,
-	"sam_prompt_width_0":   true,
-	"side_equals_grid.emb": true,
 }
 
 // checkpointCase is an entry of testdata/cases/checkpoints.json, which
