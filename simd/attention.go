@@ -1,7 +1,6 @@
 package simd
 
 import (
-	"fmt"
 	"image"
 
 	"gonum.org/v1/gonum/blas/blas32"
@@ -43,28 +42,13 @@ type Attention struct {
 // Attend computes a into dst, which has a row per row of Q and the heads side
 // by side. Scores are never stored whole.
 func (k Kernel) Attend(t *Team, dst blas32.General, a *Attention) {
+	a.check(dst)
 	c := *a
 	c.Batch = max(a.Batch, 1)
-	if a.Q.Rows%c.Batch != 0 || a.K.Rows%c.Batch != 0 || a.V.Rows != a.K.Rows || dst.Rows != a.Q.Rows ||
-		a.Q.Cols != a.Heads*a.HeadDim || a.K.Cols != a.Q.Cols || a.V.Cols != a.Q.Cols || dst.Cols != a.Q.Cols {
-		panic(fmt.Sprintf("simd: Attend: q %d×%d, k %d×%d, v %d×%d, %d heads of %d",
-			a.Q.Rows, a.Q.Cols, a.K.Rows, a.K.Cols, a.V.Rows, a.V.Cols, a.Heads, a.HeadDim))
-	}
-	nq, nk := a.Q.Rows/c.Batch, a.K.Rows/c.Batch
-	switch {
-	case a.Causal && nk < nq:
-		panic(fmt.Sprintf("simd: Attend: causal with %d queries and %d keys", nq, nk))
-	case a.Mask.Data != nil && (a.Mask.Rows != nq || a.Mask.Cols != nk):
-		panic(fmt.Sprintf("simd: Attend: mask %d×%d for %d queries and %d keys", a.Mask.Rows, a.Mask.Cols, nq, nk))
-	case a.RelRow.Data != nil && (a.Grid.X*a.Grid.Y != nk || a.RelRow.Rows != a.Q.Rows || a.RelCol.Rows != a.Q.Rows ||
-		a.RelRow.Cols != a.Heads*a.Grid.Y || a.RelCol.Cols != a.Heads*a.Grid.X):
-		panic(fmt.Sprintf("simd: Attend: relative positions %d×%d and %d×%d for %d queries, %d heads and %v keys",
-			a.RelRow.Rows, a.RelRow.Cols, a.RelCol.Rows, a.RelCol.Cols, a.Q.Rows, a.Heads, a.Grid))
-	}
 	if dst.Rows == 0 || dst.Cols == 0 {
 		return
 	}
-	if k.table().gemm.run == nil || nk == 0 {
+	if k.table().gemm.run == nil || a.K.Rows == 0 {
 		attendGeneric(t, dst, c)
 	} else {
 		attendTiled(t, k, dst, &c)

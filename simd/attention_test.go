@@ -336,17 +336,17 @@ func TestAttendReserves(t *testing.T) {
 		team := NewTeam(3)
 		c := newAttentionCase(rand.New(rand.NewPCG(1, 2)), 1, 2, 64, 197, 197)
 		k.Attend(team, c.dst.General, &c.Attention)
-		p := attendings.get()
+		p := attendings.Get()
 		require.GreaterOrEqual(t, len(p.workers), 3)
 		var had [3]attendWorker
 		copy(had[:], p.workers)
-		attendings.put(p)
+		attendings.Put(p)
 		for range 50 {
 			k.Attend(team, c.dst.General, &c.Attention)
 		}
 		for i, w := range had {
 			now := p.workers[i]
-			for _, pair := range [][2][]float32{{w.keys, now.keys}, {w.values, now.values}, {w.queries, now.queries},
+			for _, pair := range [][2][]float32{{w.keys.data, now.keys.data}, {w.values.data, now.values.data}, {w.queries, now.queries},
 				{w.scores, now.scores}, {w.out, now.out}, {w.top, now.top}, {w.sum, now.sum}} {
 				require.NotZero(t, cap(pair[0]))
 				require.Equal(t, cap(pair[0]), cap(pair[1]))

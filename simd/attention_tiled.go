@@ -3,6 +3,7 @@ package simd
 import (
 	"math"
 
+	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
@@ -34,7 +35,7 @@ type attending struct {
 	part    func(worker, i int) // p.compute, made once
 }
 
-var attendings pool[attending]
+var attendings scratch.Pool[attending]
 
 const (
 	// queryTiles is how many tiles of queries meet a block of keys together:
@@ -48,7 +49,7 @@ const (
 )
 
 func attendTiled(t *Team, k Kernel, dst blas32.General, a *Attention) {
-	p := attendings.get()
+	p := attendings.Get()
 	if p.part == nil {
 		p.part = p.compute
 	}
@@ -80,7 +81,7 @@ func attendTiled(t *Team, k Kernel, dst blas32.General, a *Attention) {
 	}
 	t.Do(heads*p.parts, p.part)
 	*p = attending{workers: p.workers, part: p.part}
-	attendings.put(p)
+	attendings.Put(p)
 }
 
 // rowOf is the first query of a tile.
@@ -117,30 +118,20 @@ type attendWorker struct {
 	q      blas32.General // of the head
 	t0, t1 int            // tiles of queries
 
-	keys, values []float32 // panels of a block
+	keys, values Packed    // a block, the values transposed
 	queries      []float32 // some tiles, row by row
 	scores       []float32 // of these queries and the block
 	out          []float32 // of all queries of the part
 	top, sum     []float32 // of all queries of the part
 }
 
-// grow makes *s hold n floats.
-func grow(s *[]float32, n int) []float32 {
-	if cap(*s) < n {
-		*s = aligned(n)
-	}
-	*s = (*s)[:n]
-	return *s
-}
-
 // reserve takes the memory of any part, so that it does not depend on who
 // computes which part when memory is needed.
 func (w *attendWorker) reserve(p *attending) {
 	d, tile := p.HeadDim, &p.kernel.gemm
-	whole := func(n int) int { return (n + tile.lanes - 1) / tile.lanes * tile.lanes }
 	rows := min(p.nq, (p.tiles+p.parts-1)/p.parts*tile.rows)
-	grow(&w.keys, whole(p.block)*d)
-	grow(&w.values, whole(d)*min(p.block, p.nk))
+	w.keys.reset(p.kernel, p.block, d)
+	w.values.reset(p.kernel, d, min(p.block, p.nk))
 	grow(&w.queries, queryTiles*tile.rows*d)
 	grow(&w.scores, queryTiles*tile.rows*p.scoreStride())
 	grow(&w.out, rows*d)
@@ -161,8 +152,10 @@ func (w *attendWorker) attend(dst, k, v blas32.General) {
 	}
 	for k0, seen := 0, w.seen(end-1); k0 < seen; k0 += w.block {
 		n := min(w.block, seen-k0)
-		w.packKeys(k.Data[k0*k.Stride:], k.Stride, n)
-		w.packValues(v.Data[k0*v.Stride:], v.Stride, n)
+		w.keys.reset(w.kernel, n, d)
+		w.keys.packRows(blas32.General{Rows: n, Cols: d, Stride: k.Stride, Data: k.Data[k0*k.Stride:]}, 0, n)
+		w.values.reset(w.kernel, d, n)
+		w.values.packCols(blas32.General{Rows: n, Cols: d, Stride: v.Stride, Data: v.Data[k0*v.Stride:]}, 0, d)
 		for t := w.t0; t < w.t1; t += queryTiles {
 			w.meet(t, min(t+queryTiles, w.t1), k0, n)
 		}
@@ -177,46 +170,6 @@ func (w *attendWorker) attend(dst, k, v blas32.General) {
 			w.kernel.vector.lerp(y, x, y, f, 1)
 		} else {
 			w.kernel.vector.scale(y, x, f)
-		}
-	}
-}
-
-// panelWidth is the width of a panel that begins where so many columns are
-// left.
-func panelWidth(left, lanes int) int {
-	if left > lanes {
-		return 2 * lanes
-	}
-	return lanes
-}
-
-// packKeys packs n keys as Pack does.
-func (w *attendWorker) packKeys(src []float32, stride, n int) {
-	d, lanes := w.HeadDim, w.kernel.gemm.lanes
-	panels := grow(&w.keys, (n+lanes-1)/lanes*lanes*d)
-	for j, width := 0, 0; j < n; j += width {
-		width = panelWidth(n-j, lanes)
-		panel, rows := panels[j*d:], min(width, n-j)
-		w.kernel.vector.transpose(panel, width, src[j*stride:], stride, rows, d)
-		if rows < width {
-			for c := range d {
-				clear(panel[c*width+rows : (c+1)*width])
-			}
-		}
-	}
-}
-
-// packValues packs n values as PackTransposed does.
-func (w *attendWorker) packValues(src []float32, stride, n int) {
-	d, lanes := w.HeadDim, w.kernel.gemm.lanes
-	panels := grow(&w.values, (d+lanes-1)/lanes*lanes*n)
-	for j, width := 0, 0; j < d; j += width {
-		width = panelWidth(d-j, lanes)
-		panel, cols := panels[j*n:], min(width, d-j)
-		for i := range n {
-			to := panel[i*width:][:width]
-			copy(to, src[i*stride+j:][:cols])
-			clear(to[cols:])
 		}
 	}
 }
@@ -237,12 +190,12 @@ func (w *attendWorker) meet(t0, t1, k0, n int) {
 	stride := w.scoreStride()
 	scores := grow(&w.scores, queryTiles*tile.rows*stride)
 	floor := float32(math.Inf(-1))
-	for j, width := 0, 0; j < visible; j += width {
-		width = panelWidth(n-j, tile.lanes)
+	for j := 0; j < visible; j += w.keys.width() {
+		panel, width := w.keys.panel(j)
 		for t := t0; t < t1; t++ {
 			r := w.rowOf(t) - r0
-			tile.run(w.rowOf(t+1)-w.rowOf(t), min(width, n-j), d, &queries[r*d], d, &w.keys[j*d],
-				&scores[r*stride+j], stride, nil, 0, nil, w.Scale*math.Log2E, floor, &w.keys[j*d])
+			tile.run(w.rowOf(t+1)-w.rowOf(t), min(width, n-j), d, &queries[r*d], d, &panel[0],
+				&scores[r*stride+j], stride, nil, 0, nil, w.Scale*math.Log2E, floor, &panel[0])
 		}
 	}
 	at := r0 - w.rowOf(w.t0)
@@ -263,8 +216,8 @@ func (w *attendWorker) meet(t0, t1, k0, n int) {
 		}
 		top[r], sum[r] = newTop, sum[r]+s
 	}
-	for j, width := 0, 0; j < d; j += width {
-		width = panelWidth(d-j, tile.lanes)
+	for j := 0; j < d; j += w.values.width() {
+		panel, width := w.values.panel(j)
 		for t := t0; t < t1; t++ {
 			r := w.rowOf(t) - r0
 			y := &out[r*d+j]
@@ -272,8 +225,8 @@ func (w *attendWorker) meet(t0, t1, k0, n int) {
 			if k0 > 0 {
 				in = y
 			}
-			tile.run(w.rowOf(t+1)-w.rowOf(t), min(width, d-j), visible, &scores[r*stride], stride, &w.values[j*n],
-				y, d, in, d, nil, 1, floor, &w.values[j*n])
+			tile.run(w.rowOf(t+1)-w.rowOf(t), min(width, d-j), visible, &scores[r*stride], stride, &panel[0],
+				y, d, in, d, nil, 1, floor, &panel[0])
 		}
 	}
 }

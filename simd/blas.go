@@ -3,6 +3,7 @@ package simd
 import (
 	"context"
 
+	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas32"
 	gonumblas "gonum.org/v1/gonum/blas/gonum"
@@ -26,9 +27,10 @@ import (
 //
 // Large calls use as many goroutines as GOMAXPROCS was when BLAS was called;
 // calls at the same time share them, and none outlives its call. Results do
-// not depend on their number. The value is safe for concurrent use. It keeps
-// at most 16 MB of scratch for each of as many calls as were ever under way at
-// once.
+// not depend on their number. The value is safe for concurrent use. Between
+// calls it keeps at most 16 MB of scratch, and as much for every further call
+// that ran at the same time until a garbage collection finds it unused. While a
+// call runs, vectors with gaps have copies besides.
 func BLAS(k Kernel) blas.Float32 {
 	if k.table().gemm.run == nil {
 		return gonumblas.Implementation{}
@@ -41,7 +43,7 @@ type float32BLAS struct {
 	gonumblas.Implementation
 	kernel  Kernel
 	workers *Workers
-	calls   pool[blasCall]
+	calls   scratch.Pool[blasCall]
 }
 
 const (
@@ -53,11 +55,13 @@ const (
 	// A block of B is at most so deep, and a block of B or Aᵀ has at most
 	// about so many floats.
 	blasDepth, blasFloats = 1536, 3 << 19
+	// Copies of vectors with more floats are not kept.
+	keptVectors = 1 << 19
 )
 
 // begin starts a call that does so much work, alone if it is under serial.
 func (b *float32BLAS) begin(work, serial int) *blasCall {
-	c := b.calls.get()
+	c := b.calls.Get()
 	if c.kernel.impl == nil {
 		c.kernel, c.packJob, c.transposeJob, c.scaleJob = b.kernel, c.packPart, c.transposePart, c.scalePart
 		c.rowsJob, c.colsJob, c.outerJob = c.rowsPart, c.colsPart, c.outerPart
@@ -71,7 +75,10 @@ func (b *float32BLAS) begin(work, serial int) *blasCall {
 func (b *float32BLAS) end(c *blasCall) {
 	c.team.Close()
 	c.team, c.from, c.to, c.x, c.y = nil, operand{}, operand{}, nil, nil
-	b.calls.put(c)
+	if cap(c.xs)+cap(c.ys) > keptVectors {
+		c.xs, c.ys = nil, nil
+	}
+	b.calls.Put(c)
 }
 
 func (b *float32BLAS) Sgemm(tA, tB blas.Transpose, m, n, k int, alpha float32, a []float32, lda int, bb []float32, ldb int, beta float32, c []float32, ldc int) {
@@ -203,7 +210,7 @@ const strip = 64
 
 // pack packs b.
 func (c *blasCall) pack(b operand) {
-	c.packed.reset(c.kernel, b.cols, b.rows)
+	c.packed.reset(c.kernel.table(), b.cols, b.rows)
 	c.from = b
 	c.team.Do((b.cols+strip-1)/strip, c.packJob)
 }

@@ -56,7 +56,7 @@ func (c *blasCall) triangle(ul blas.Uplo, alpha float32, a, b, dst operand) {
 				from, to = i, width
 			}
 			row := dst.data[(j0+i)*dst.ld+j0:][from:to]
-			c.kernel.Add(row, row, square[i*width+from:])
+			c.kernel.Add(row, row, square[i*width+from:][:len(row)])
 		}
 		i0, rows := j0+width, n-j0-width
 		if ul == blas.Upper {
@@ -81,40 +81,45 @@ func (b *float32BLAS) Ssymm(s blas.Side, ul blas.Uplo, m, n int, alpha float32, 
 	}
 	call := b.begin(m*n*side, serialProduct)
 	defer b.end(call)
-	x, dst := operand{bb, ldb, m, n, false}, operand{c, ldc, m, n, false}
+	x, dst, whole := operand{bb, ldb, m, n, false}, operand{c, ldc, m, n, false}, operand{a, lda, side, side, false}
 	for i0 := 0; i0 < side; i0 += wideStrip {
 		rows := min(wideStrip, side-i0)
-		block := call.mirror(ul, operand{a, lda, side, side, false}, i0, rows)
-		if s == blas.Left {
-			call.multiply(alpha, block, x, beta, dst.part(i0, rows, 0, n))
-		} else {
-			call.multiply(alpha, x, block.t(), beta, dst.part(0, m, i0, rows))
+		// What is left and right of the square on the diagonal is stored as it
+		// is in one triangle, and transposed in the other.
+		product := func(block operand, j0 int, beta float32) {
+			if s == blas.Left {
+				call.multiply(alpha, block, x.part(j0, block.cols, 0, n), beta, dst.part(i0, rows, 0, n))
+			} else {
+				call.multiply(alpha, x.part(0, m, j0, block.cols), block.t(), beta, dst.part(0, m, i0, rows))
+			}
 		}
+		beside := func(j0, cols int, stored bool) {
+			switch {
+			case cols == 0:
+			case stored:
+				product(whole.part(i0, rows, j0, cols), j0, 1)
+			default:
+				product(whole.part(j0, cols, i0, rows).t(), j0, 1)
+			}
+		}
+		product(call.mirror(ul, whole, i0, rows), i0, beta)
+		beside(0, i0, ul == blas.Lower)
+		beside(i0+rows, side-i0-rows, ul == blas.Upper)
 	}
 }
 
-// mirror is rows [i0, i0+rows) of a symmetric matrix of which one triangle is
-// stored: the square on the diagonal and what is beside it.
-func (c *blasCall) mirror(ul blas.Uplo, a operand, i0, rows int) operand {
-	n, end := a.cols, i0+rows
-	m := operand{grow(&c.square, rows*n), n, rows, n, false}
-	stored, other := [2]int{0, i0}, [2]int{end, n} // columns
-	if ul == blas.Upper {
-		stored, other = other, stored
-	}
-	for r := range rows {
-		i := i0 + r
-		copy(m.data[r*n:][stored[0]:stored[1]], a.data[i*a.ld+stored[0]:])
-		for j := i0; j < end; j++ {
-			at := i*a.ld + j
+// mirror is the square of rows and columns [i0, i0+n) of a symmetric matrix of
+// which one triangle is stored.
+func (c *blasCall) mirror(ul blas.Uplo, a operand, i0, n int) operand {
+	m := operand{grow(&c.square, n*n), n, n, n, false}
+	for i := range n {
+		for j := range n {
+			r, s := i, j
 			if (j > i) == (ul == blas.Lower) {
-				at = j*a.ld + i
+				r, s = j, i
 			}
-			m.data[r*n+j] = a.data[at]
+			m.data[i*n+j] = a.data[(i0+r)*a.ld+i0+s]
 		}
-	}
-	if cols := other[1] - other[0]; cols > 0 {
-		c.kernel.table().vector.transpose(m.data[other[0]:], n, a.data[other[0]*a.ld+i0:], a.ld, cols, rows)
 	}
 	return m
 }

@@ -780,3 +780,26 @@ func BenchmarkBLAS(b *testing.B) {
 		}
 	}
 }
+
+// TestBLASMemory: between calls a BLAS keeps what its documentation says,
+// whatever the sizes were.
+func TestBLASMemory(t *testing.T) {
+	for _, k := range All() {
+		b, ok := BLAS(k).(*float32BLAS)
+		if !ok {
+			continue
+		}
+		const side, n, long = 2500, 40, 1 << 20
+		a, x, y := make([]float32, side*side), make([]float32, side*n), make([]float32, side*n)
+		for _, ul := range []blas.Uplo{blas.Upper, blas.Lower} {
+			b.Ssymm(blas.Left, ul, side, n, 1, a, side, x, n, 0, y, n)
+			b.Ssymm(blas.Right, ul, n, side, 1, a, side, x, side, 0, y, side)
+		}
+		b.Sgemm(blas.Trans, blas.Trans, side, side, 1250, 1, a, side, a, side, 0, make([]float32, side*side), side)
+		b.Sgemv(blas.NoTrans, 1, long, 1, make([]float32, long), long, make([]float32, 2*long), 2, 0, y, 1)
+		c := b.calls.Get()
+		floats := cap(c.packed.data) + cap(c.transposed) + cap(c.square) + cap(c.xs) + cap(c.ys)
+		require.NotZero(t, floats)
+		require.LessOrEqual(t, 4*floats, 16<<20, k)
+	}
+}

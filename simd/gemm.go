@@ -1,10 +1,6 @@
 package simd
 
-import (
-	"fmt"
-
-	"gonum.org/v1/gonum/blas/blas32"
-)
+import "gonum.org/v1/gonum/blas/blas32"
 
 // Activation is a function applied to every entry of a product as it is
 // written back.
@@ -33,13 +29,10 @@ type Epilogue struct {
 // MatMul stores e(a·bᵀ) in dst: a is M×K, b packed N×K for k, dst M×N. The
 // rows and columns of dst are spread over the team.
 func (k Kernel) MatMul(t *Team, dst, a blas32.General, b *Packed, e Epilogue) {
-	if a.Cols != b.k || dst.Rows != a.Rows || dst.Cols != b.n || e.Bias != nil && len(e.Bias) != b.n ||
-		e.Residual.Data != nil && (e.Residual.Rows != dst.Rows || e.Residual.Cols != dst.Cols) {
-		panic(fmt.Sprintf("simd: MatMul of %d×%d by %d×%d into %d×%d", a.Rows, a.Cols, b.n, b.k, dst.Rows, dst.Cols))
+	if b == nil || b.kernel != k.table() {
+		panic("simd: MatMul: b is not packed for this kernel")
 	}
-	if b.kernel != k.table() {
-		panic(fmt.Sprintf("simd: MatMul by %s with a matrix packed for %s", k.Name(), b.kernel.name))
-	}
+	checkOperands("MatMul", dst, a, b.n, b.k, &e)
 	if dst.Rows == 0 || dst.Cols == 0 {
 		return
 	}

@@ -117,7 +117,7 @@ func TestTile(t *testing.T) {
 			for rows := 1; rows <= tile.rows; rows++ {
 				for cols := 1; cols <= 2*tile.lanes; cols++ {
 					for _, depth := range []int{1, 3, 4, 5, 11} {
-						width := panelWidth(cols, tile.lanes)
+						_, width := newPacked(k, cols, depth).panel(0)
 						a, b := newGuarded(r, rows, depth, depth+r.IntN(3)), newGuarded(r, depth, width, width)
 						c, in, bias := newGuarded(r, rows, cols, cols+r.IntN(3)), newGuarded(r, rows, cols, cols+r.IntN(3)), newGuarded(r, 1, cols, cols)
 						floor, want := float32(0), make([]float32, rows*cols)

@@ -2,8 +2,8 @@ package simd
 
 import (
 	"math"
-	"sync"
 
+	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
@@ -27,14 +27,13 @@ type product struct {
 	block       func(worker, i int) // p.compute, made once
 }
 
-var products = sync.Pool{New: func() any {
-	p := new(product)
-	p.block = p.compute
-	return p
-}}
+var products scratch.Pool[product]
 
 func gemmTiled(t *Team, k Kernel, dst, a blas32.General, b *Packed, e Epilogue) {
-	p := products.Get().(*product)
+	p := products.Get()
+	if p.block == nil {
+		p.block = p.compute
+	}
 	p.kernel, p.dst, p.a, p.b, p.e = k, dst, a, b, e
 	tile := &k.table().gemm
 	walks := (b.k + tile.depth - 1) / tile.depth

@@ -1,7 +1,6 @@
 package simd
 
 import (
-	"sync"
 	"unsafe"
 
 	"github.com/klauspost/cpuid/v2"
@@ -25,29 +24,11 @@ func aligned(n int) []float32 {
 	return s[skip : skip+n : skip+n]
 }
 
-// pool keeps scratch memory for the next call, as many pieces as were ever in
-// use at once. Unlike a sync.Pool it survives garbage collection: scratch is
-// needed again a moment later, and a megabyte anew is a thousand page faults.
-type pool[T any] struct {
-	mu   sync.Mutex
-	free []*T
-}
-
-// get returns a piece, or a zero one where none is left.
-func (p *pool[T]) get() *T {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	last := len(p.free) - 1
-	if last < 0 {
-		return new(T)
+// grow makes *s hold n floats, the old ones lost where it held fewer.
+func grow(s *[]float32, n int) []float32 {
+	if cap(*s) < n {
+		*s = aligned(n)
 	}
-	v := p.free[last]
-	p.free = p.free[:last]
-	return v
-}
-
-func (p *pool[T]) put(v *T) {
-	p.mu.Lock()
-	p.free = append(p.free, v)
-	p.mu.Unlock()
+	*s = (*s)[:n]
+	return *s
 }

@@ -24,6 +24,7 @@ func (p *Packed) K() int { return p.k }
 
 // Pack packs b, N×K, for k.
 func Pack(k Kernel, b blas32.General) *Packed {
+	checkMatrix("Pack", "b", b)
 	p := newPacked(k, b.Rows, b.Cols)
 	p.packRows(b, 0, p.n)
 	return p
@@ -31,6 +32,7 @@ func Pack(k Kernel, b blas32.General) *Packed {
 
 // PackTransposed packs the transpose of b, K×N, for k.
 func PackTransposed(k Kernel, b blas32.General) *Packed {
+	checkMatrix("PackTransposed", "b", b)
 	p := newPacked(k, b.Cols, b.Rows)
 	p.packCols(b, 0, p.n)
 	return p
@@ -38,13 +40,13 @@ func PackTransposed(k Kernel, b blas32.General) *Packed {
 
 func newPacked(k Kernel, n, depth int) *Packed {
 	p := new(Packed)
-	p.reset(k, n, depth)
+	p.reset(k.table(), n, depth)
 	return p
 }
 
 // reset makes p a matrix of that size with any weights.
-func (p *Packed) reset(k Kernel, n, depth int) {
-	p.kernel, p.n, p.k = k.table(), n, depth
+func (p *Packed) reset(kernel *impl, n, depth int) {
+	p.kernel, p.n, p.k = kernel, n, depth
 	if lanes := p.kernel.gemm.lanes; p.kernel.gemm.run != nil {
 		n = (n + lanes - 1) / lanes * lanes
 	}

@@ -1,8 +1,7 @@
 package simd
 
 import (
-	"fmt"
-
+	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
@@ -20,8 +19,9 @@ type Strassen struct {
 
 // PackStrassen packs b, N×K, both even, for k.
 func PackStrassen(k Kernel, b blas32.General) *Strassen {
+	checkMatrix("PackStrassen", "b", b)
 	if b.Rows%2 != 0 || b.Cols%2 != 0 {
-		panic(fmt.Sprintf("simd: PackStrassen of %d×%d", b.Rows, b.Cols))
+		panic("simd: PackStrassen: odd size of b")
 	}
 	n, depth := b.Rows/2, b.Cols/2
 	// Outputs are rows of b: B12 is its rows from n on, columns up to depth.
@@ -77,7 +77,7 @@ type strassenWorker struct {
 	products [3][]float32
 }
 
-var strassens pool[strassenCall]
+var strassens scratch.Pool[strassenCall]
 
 // MatMulStrassen is MatMul of a matrix that PackStrassen packed, without a
 // residual. It saves an eighth of the multiplications, of which its sums give
@@ -90,13 +90,17 @@ var strassens pool[strassenCall]
 // K·eps·Σ|a||b|: small entries beside large ones lose accuracy. A NaN or Inf
 // spreads to entries that do not depend on it.
 func (k Kernel) MatMulStrassen(t *Team, dst, a blas32.General, b *Strassen, e Epilogue) {
-	if a.Cols != b.k || dst.Rows != a.Rows || dst.Cols != b.n || e.Bias != nil && len(e.Bias) != b.n || e.Residual.Data != nil {
-		panic(fmt.Sprintf("simd: MatMulStrassen of %d×%d by %d×%d into %d×%d, residual %v", a.Rows, a.Cols, b.n, b.k, dst.Rows, dst.Cols, e.Residual.Data != nil))
+	if b == nil || b.b[0] == nil || b.b[0].kernel != k.table() {
+		panic("simd: MatMulStrassen: b is not packed for this kernel")
 	}
+	if e.Residual.Data != nil {
+		panic("simd: MatMulStrassen: it takes no residual")
+	}
+	checkOperands("MatMulStrassen", dst, a, b.n, b.k, &e)
 	if dst.Rows == 0 || dst.Cols == 0 {
 		return
 	}
-	c := strassens.get()
+	c := strassens.Get()
 	if c.part == nil {
 		c.part = c.compute
 	}
@@ -112,7 +116,7 @@ func (k Kernel) MatMulStrassen(t *Team, dst, a blas32.General, b *Strassen, e Ep
 		c.multiply(&c.workers[0], last, last, 1)
 	}
 	*c = strassenCall{workers: c.workers, part: c.part}
-	strassens.put(c)
+	strassens.Put(c)
 }
 
 func (c *strassenCall) compute(worker, i int) {

@@ -1,9 +1,7 @@
 package simd
 
 import (
-	"fmt"
-	"sync"
-
+	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
@@ -33,13 +31,17 @@ type vectors struct {
 // in a second pass, so a large mean costs no accuracy: an entry is within
 // 4·eps·(|y|max + |x - mean|max/σ... of the exact one.
 func (k Kernel) LayerNorm(t *Team, dst, x blas32.General, weight, bias []float32, eps float32) {
-	if dst.Rows != x.Rows || dst.Cols != x.Cols || len(weight) != x.Cols || len(bias) != x.Cols {
-		panic(fmt.Sprintf("simd: LayerNorm of %d×%d into %d×%d with %d weights", x.Rows, x.Cols, dst.Rows, dst.Cols, len(weight)))
-	}
+	checkMatrix("LayerNorm", "x", x)
+	checkSize("LayerNorm", "dst", dst, x.Rows, x.Cols)
+	checkLength("LayerNorm", "weight", len(weight), x.Cols)
+	checkLength("LayerNorm", "bias", len(bias), x.Cols)
 	if x.Rows == 0 || x.Cols == 0 {
 		return
 	}
-	n := norms.Get().(*norm)
+	n := norms.Get()
+	if n.block == nil {
+		n.block = n.rows
+	}
 	n.apply, n.dst, n.x, n.weight, n.bias, n.eps = k.table().vector.layerNorm, dst, x, weight, bias, eps
 	t.Do((x.Rows+normRows-1)/normRows, n.block)
 	*n = norm{block: n.block}
@@ -57,11 +59,7 @@ type norm struct {
 
 const normRows = 16
 
-var norms = sync.Pool{New: func() any {
-	n := new(norm)
-	n.block = n.rows
-	return n
-}}
+var norms scratch.Pool[norm]
 
 func (n *norm) rows(_, block int) {
 	for i := block * normRows; i < min((block+1)*normRows, n.x.Rows); i++ {
@@ -81,6 +79,7 @@ func (k Kernel) Softmax(x []float32) {
 // Activate replaces every x by f(x), within 2 units in the last place of the
 // exact value for positive x and within 1e-7 for negative x.
 func (k Kernel) Activate(f Activation, x []float32) {
+	checkActivation("Activate", f)
 	v := &k.table().vector
 	switch f {
 	case QuickGELU:
@@ -94,45 +93,52 @@ func (k Kernel) Activate(f Activation, x []float32) {
 	}
 }
 
-// Add stores a + b in dst, which may be either.
+// Add stores a + b in dst, which may be either. The lengths are equal.
 func (k Kernel) Add(dst, a, b []float32) {
-	k.table().vector.add(dst, a[:len(dst)], b[:len(dst)])
+	checkLength("Add", "a", len(a), len(dst))
+	checkLength("Add", "b", len(b), len(dst))
+	k.table().vector.add(dst, a, b)
 }
 
-// Dot is Σ a·b.
+// Dot is Σ a·b. The lengths are equal.
 func (k Kernel) Dot(a, b []float32) float32 {
-	return k.table().vector.dot(a, b[:len(a)])
+	checkLength("Dot", "b", len(b), len(a))
+	return k.table().vector.dot(a, b)
 }
 
 // MinMax returns the smallest and the largest value of x, which is not empty;
 // a NaN anywhere makes both NaN.
 func (k Kernel) MinMax(x []float32) (lo, hi float32) {
-	_ = x[0]
+	if len(x) == 0 {
+		panic("simd: MinMax: x is empty")
+	}
 	return k.table().vector.minMax(x)
 }
 
 // Lerp stores wa·a + wb·b in dst, each product and the sum rounded: the
-// vertical step of a bilinear resize.
+// vertical step of a bilinear resize. The lengths are equal; dst may be a or b.
 func (k Kernel) Lerp(dst, a, b []float32, wa, wb float32) {
-	k.table().vector.lerp(dst, a[:len(dst)], b[:len(dst)], wa, wb)
+	checkLength("Lerp", "a", len(a), len(dst))
+	checkLength("Lerp", "b", len(b), len(dst))
+	k.table().vector.lerp(dst, a, b, wa, wb)
 }
 
 // FromF16 converts IEEE half-precision numbers, two bytes each, least
 // significant byte first. src has two bytes per number of dst.
 func (k Kernel) FromF16(dst []float32, src []byte) {
-	convert(dst, src, k.table().vector.fromF16, fromF16Go)
+	convert("FromF16", dst, src, k.table().vector.fromF16, fromF16Go)
 }
 
 // FromBF16 converts bfloat16 numbers, two bytes each, least significant byte
 // first. src has two bytes per number of dst.
 func (k Kernel) FromBF16(dst []float32, src []byte) {
-	convert(dst, src, k.table().vector.fromBF16, fromBF16Go)
+	convert("FromBF16", dst, src, k.table().vector.fromBF16, fromBF16Go)
 }
 
 // convert leaves what fills no vector to plain Go.
-func convert(dst []float32, src []byte, vector, plain func(dst []float32, src []byte)) {
-	if len(src) != 2*len(dst) {
-		panic(fmt.Sprintf("simd: conversion of %d bytes to %d numbers", len(src), len(dst)))
+func convert(operation string, dst []float32, src []byte, vector, plain func(dst []float32, src []byte)) {
+	if len(src)%2 != 0 || len(src)/2 != len(dst) {
+		panic("simd: " + operation + ": length of src is not twice that of dst")
 	}
 	n := len(dst) &^ 15
 	if n > 0 {

@@ -1,9 +1,6 @@
 package simd
 
-import (
-	"fmt"
-	"math"
-)
+import "math"
 
 // Spaced are vectors of one length in a larger array: those of an item Stride
 // floats apart, items Step floats apart.
@@ -34,10 +31,12 @@ type transforms struct {
 // All kernels give the same numbers. Source: Lavin and Gray, arXiv 1509.09308,
 // section 4.
 func (k Kernel) WinogradInput(m int, dst, src Spaced, n, count int) {
+	const operation = "WinogradInput"
+	checkWinograd(operation, m, n, count)
 	if n == 0 || count == 0 {
 		return
 	}
-	f := k.winograd(m, dst, src, m+2, n, count)
+	f := k.winograd(operation, m, dst, src, m+2, n, count)
 	f.input(&dst.Data[0], dst.Stride, dst.Step, &src.Data[0], src.Stride, src.Step, n, count)
 }
 
@@ -51,6 +50,11 @@ func (k Kernel) WinogradInput(m int, dst, src Spaced, n, count int) {
 //	                    ⎢0  1  1  4  4  0⎥
 //	                    ⎣0  1 -1  8 -8  1⎦
 func (k Kernel) WinogradOutput(m int, dst, src Spaced, n, count int, act Activation) {
+	const operation = "WinogradOutput"
+	checkWinograd(operation, m, n, count)
+	if act != Identity && act != ReLU {
+		panic("simd: WinogradOutput: act is neither Identity nor ReLU")
+	}
 	if n == 0 || count == 0 {
 		return
 	}
@@ -58,15 +62,23 @@ func (k Kernel) WinogradOutput(m int, dst, src Spaced, n, count int, act Activat
 	if act == ReLU {
 		floor = 0
 	}
-	f := k.winograd(m, dst, src, m, n, count)
+	f := k.winograd(operation, m, dst, src, m, n, count)
 	f.output(&dst.Data[0], dst.Stride, dst.Step, &src.Data[0], src.Stride, src.Step, n, count, floor)
 }
 
 // winograd returns the transforms for m after a look at what they will touch.
-func (k Kernel) winograd(m int, dst, src Spaced, outputs, n, count int) *transforms {
-	end := func(v Spaced, vectors int) int { return (count-1)*v.Step + (vectors-1)*v.Stride + n }
-	if m != 2 && m != 4 || end(dst, outputs) > len(dst.Data) || end(src, m+2) > len(src.Data) {
-		panic(fmt.Sprintf("simd: Winograd's transform for %d of %d×%d floats in %d into %d", m, count, n, len(src.Data), len(dst.Data)))
-	}
+func (k Kernel) winograd(operation string, m int, dst, src Spaced, outputs, n, count int) *transforms {
+	checkSpaced(operation, "dst", dst, outputs, n, count)
+	checkSpaced(operation, "src", src, m+2, n, count)
 	return &k.table().vector.winograd[m/2-1]
+}
+
+// checkWinograd checks what does not depend on the data.
+func checkWinograd(operation string, m, n, count int) {
+	if m != 2 && m != 4 {
+		panic("simd: " + operation + ": m is neither 2 nor 4")
+	}
+	if n < 0 || count < 0 {
+		panic("simd: " + operation + ": negative size")
+	}
 }

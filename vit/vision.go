@@ -155,7 +155,7 @@ func (p *pass) embed(pictures []Pixels, kind Positions) {
 		table := t.table(s.grid, kind)
 		for i := range s.rows() {
 			x := p.x.Data[(s.row+i)*p.x.Stride:][:p.x.Cols]
-			p.Kernel.Add(x, x, table.Data[i*table.Stride:])
+			p.Kernel.Add(x, x, table.Data[i*table.Stride:][:p.x.Cols])
 		}
 	}
 	t.pre.Apply(p.Exec, p.x, p.x)

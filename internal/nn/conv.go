@@ -171,9 +171,9 @@ func AveragePool(x Exec, ws *Workspace, dst, src blas32.General, size image.Poin
 	sums := ws.Matrix(x.Team.Size(), line)
 	x.Team.Do(half.Y, func(worker, y int) {
 		sum := sums.Data[worker*line:][:line]
-		x.Kernel.Add(sum, src.Data[2*y*line:], src.Data[(2*y+1)*line:])
+		x.Kernel.Add(sum, src.Data[2*y*line:][:line], src.Data[(2*y+1)*line:][:line])
 		for c := range half.X {
-			x.Kernel.Lerp(dst.Data[(y*half.X+c)*dst.Stride:][:n], sum[2*c*n:], sum[(2*c+1)*n:], 0.25, 0.25)
+			x.Kernel.Lerp(dst.Data[(y*half.X+c)*dst.Stride:][:n], sum[2*c*n:][:n], sum[(2*c+1)*n:][:n], 0.25, 0.25)
 		}
 	})
 }
