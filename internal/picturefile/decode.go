@@ -11,6 +11,7 @@ import (
 	"image"
 	"io"
 	"io/fs"
+	"math"
 
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
@@ -121,7 +122,7 @@ func readAll(ctx context.Context, r io.Reader, head []byte, maxBytes int64) ([]b
 	tooLarge := func() error {
 		return broken("%w: file of more than %d bytes", pix.ErrSize, maxBytes)
 	}
-	if rest > maxBytes {
+	if rest > min(maxBytes, math.MaxInt-1<<10) {
 		return nil, tooLarge()
 	}
 	data := append(make([]byte, 0, int64(len(head))+max(rest, 0)+512), head...)

@@ -14,8 +14,11 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/internal/golden"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/image/bmp"
@@ -165,6 +168,16 @@ func FuzzDecode(f *testing.F) {
 		data, err := base64.StdEncoding.DecodeString(c.file)
 		require.NoError(f, err)
 		f.Add(data)
+	}
+	for _, dir := range []string{"pictures", "cases/pictures"} {
+		files, err := filepath.Glob(filepath.Join(golden.Root(f), "..", dir, "*"))
+		require.NoError(f, err)
+		require.NotEmpty(f, files)
+		for _, path := range files {
+			data, err := os.ReadFile(path)
+			require.NoError(f, err)
+			f.Add(data)
+		}
 	}
 	// The limit, not the header, keeps memory small.
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// fax returns the rows of a part in CCITT's codes for faxes, a bit a pixel, 1
-// where it is black.
-func (m *tiffImage) fax(r io.Reader, w, h int) (io.Reader, error) {
+// newFax returns a reader of rows of w pixels in CCITT's codes for faxes, a bit a
+// pixel, 1 where it is black.
+func (m *tiffImage) newFax(w int) (*faxReader, error) {
 	if m.bits != 1 || m.samples != 1 {
 		return nil, broken("CCITT compression of %d samples of %d bits", m.samples, m.bits)
 	}
@@ -21,7 +21,7 @@ func (m *tiffImage) fax(r io.Reader, w, h int) (io.Reader, error) {
 	if m.compression == tiffGroup3 && options&uncompressed != 0 {
 		return nil, unsupported("uncompressed mode of CCITT group 3")
 	}
-	f := &faxReader{r: bufio.NewReader(r), width: w, compression: m.compression, out: make([]byte, (w+7)/8)}
+	f := &faxReader{r: bufio.NewReader(nil), width: w, compression: m.compression, out: make([]byte, (w+7)/8)}
 	f.mixed = m.compression == tiffGroup3 && options&twoDimensional != 0
 	return f, nil
 }
@@ -29,7 +29,7 @@ func (m *tiffImage) fax(r io.Reader, w, h int) (io.Reader, error) {
 // faxReader decodes rows of CCITT's group 3 (T.4), in one or two dimensions,
 // group 4 (T.6), and TIFF's variant of group 3 without ends of lines.
 type faxReader struct {
-	r           io.ByteReader
+	r           *bufio.Reader
 	width       int
 	compression uint64
 	mixed       bool // rows of group 3 say in how many dimensions they are coded
@@ -41,6 +41,13 @@ type faxReader struct {
 	above, row []int // where the colour changes, the first time to black
 	out        []byte
 	rest       []byte // of out, to be returned
+}
+
+// reset begins another part.
+func (f *faxReader) reset(r io.Reader) {
+	f.r.Reset(r)
+	f.bits, f.count, f.past = 0, 0, 0
+	f.above, f.row, f.rest = f.above[:0], f.row[:0], nil
 }
 
 func (f *faxReader) Read(p []byte) (int, error) {

@@ -42,6 +42,7 @@ func bombs(t *testing.T) map[string][]byte {
 	add("tiff", func(w io.Writer) error {
 		return tiff.Encode(w, image.NewGray(r), &tiff.Options{Compression: tiff.Deflate})
 	})
+	files["tiff strips"] = stripsTIFF(side, side)
 	add("jpeg", func(w io.Writer) error { return jpeg.Encode(w, image.NewGray(r), nil) })
 	add("jpeg colour", func(w io.Writer) error {
 		return jpeg.Encode(w, image.NewYCbCr(r, image.YCbCrSubsampleRatio420), nil)
@@ -173,4 +174,63 @@ func TestWideRows(t *testing.T) {
 	require.NoError(t, png.Encode(&b, image.NewGray16(image.Rect(0, 0, 20, 1))))
 	_, err := Decode(t.Context(), bytes.NewReader(resizeHeader(b.Bytes(), 1<<27)), MaxBytes)
 	require.ErrorContains(t, err, "rows of 134217728 pixels")
+}
+
+// stripsTIFF is a picture in strips of a row, all of which are the same bytes.
+func stripsTIFF(width, height uint32) []byte {
+	var row []byte
+	var acc uint32
+	var bits uint
+	put := func(code uint32) {
+		acc, bits = acc<<9|code, bits+9
+		for ; bits >= 8; bits -= 8 {
+			row = append(row, byte(acc>>(bits-8)))
+		}
+		acc &= 1<<bits - 1
+	}
+	for i := range width {
+		if i%200 == 0 { // before codes grow to ten bits
+			put(lzwClear)
+		}
+		put(0)
+	}
+	put(lzwEnd)
+	row = append(row, byte(acc<<(8-bits)), 0)
+	le := binary.LittleEndian
+	out := le.AppendUint32([]byte("II*\x00"), uint32(8+len(row)))
+	out = append(out, row...)
+	lists := uint32(len(out) + 2 + 12*9 + 4)
+	out = le.AppendUint16(out, 9)
+	for _, e := range [][3]uint32{{tiffWidth, 1, width}, {tiffHeight, 1, height}, {tiffBits, 1, 8}, {tiffCompression, 1, tiffLZW}, {tiffPhotometric, 1, 1},
+		{tiffStripOffsets, height, lists}, {tiffSamples, 1, 1}, {tiffRowsPerStrip, 1, 1}, {tiffStripCounts, height, lists + 4*height}} {
+		out = le.AppendUint16(out, uint16(e[0]))
+		out = le.AppendUint16(out, 4)
+		out = le.AppendUint32(le.AppendUint32(out, e[1]), e[2])
+	}
+	out = le.AppendUint32(out, 0)
+	for range height {
+		out = le.AppendUint32(out, 8)
+	}
+	for range height {
+		out = le.AppendUint32(out, uint32(len(row)))
+	}
+	return out
+}
+
+// Strips that all begin with the same long stretch of nothing do not stall.
+func TestSharedStrips(t *testing.T) {
+	data := stripsTIFF(64, 4000)
+	n := binary.LittleEndian.Uint32(data[4:])
+	nothing := bytes.Repeat([]byte{0x80, 0x40, 0x20, 0x10, 0x08, 0x04, 0x02, 0x01, 0x00}, 100_000/9) // clear codes
+	at := uint32(len(data))
+	data = append(append(data, nothing...), data[8:n]...)
+	le := binary.LittleEndian
+	lists := n + 2 + 12*9 + 4
+	for i := range uint32(4000) {
+		le.PutUint32(data[lists+4*i:], at)
+		le.PutUint32(data[lists+4*(4000+i):], uint32(len(data))-at)
+	}
+	_, err := Decode(t.Context(), bytes.NewReader(data), MaxBytes)
+	require.ErrorIs(t, err, ErrPicture)
+	require.ErrorContains(t, err, "share")
 }

@@ -119,7 +119,7 @@ func (t *tiffFile) orientation() (int, bool) {
 	if e.count != 1 {
 		return 1, true
 	}
-	v, err := t.ints(tagOrientation)
+	v, err := t.ints(tagOrientation, 1)
 	if err != nil || len(v) != 1 || v[0] > 8 {
 		return 1, true
 	}

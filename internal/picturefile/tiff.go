@@ -9,7 +9,6 @@ import (
 	"math/bits"
 
 	"github.com/clipsurgery/clipsurgery/internal/pix"
-	"golang.org/x/image/tiff/lzw"
 )
 
 // Tags of a directory.
@@ -139,8 +138,8 @@ func (t *tiffFile) slice(offset, n uint64) ([]byte, error) {
 	return t.data[offset : offset+n], nil
 }
 
-// ints reads whole numbers; absent tags have none.
-func (t *tiffFile) ints(tag uint16) ([]uint64, error) {
+// ints reads up to most whole numbers; absent tags have none.
+func (t *tiffFile) ints(tag uint16, most int64) ([]uint64, error) {
 	e, ok := t.entries[tag]
 	if !ok {
 		return nil, nil
@@ -148,7 +147,7 @@ func (t *tiffFile) ints(tag uint16) ([]uint64, error) {
 	if e.err != nil {
 		return nil, fmt.Errorf("tag %d: %w", tag, e.err)
 	}
-	out := make([]uint64, e.count)
+	out := make([]uint64, min(e.count, uint64(most)))
 	for i := range out {
 		switch e.kind {
 		case 1, 6, 7:
@@ -168,7 +167,7 @@ func (t *tiffFile) ints(tag uint16) ([]uint64, error) {
 
 // number is the first value of a tag.
 func (t *tiffFile) number(tag uint16, absent uint64) (uint64, error) {
-	v, err := t.ints(tag)
+	v, err := t.ints(tag, 1)
 	if err != nil || len(v) == 0 {
 		return absent, err
 	}
@@ -191,6 +190,10 @@ type tiffImage struct {
 	partW, partH     int // of strips and tiles
 	tiled            bool
 	offsets, counts  []uint64
+	inflate          io.ReadCloser // what decompresses, part after part
+	lzw              *tiffLZWReader
+	fax              *faxReader
+	packBits         packBits
 }
 
 // tiff reads the first picture of a TIFF file. Every tag that changes pixels is
@@ -288,9 +291,12 @@ func (t *tiffFile) describe() (*tiffImage, error) {
 	return m, m.describeParts()
 }
 
+// maxSamples bounds the samples of a pixel.
+const maxSamples = 64
+
 // describeSamples decides the mode.
 func (m *tiffImage) describeSamples(format, planar uint64) error {
-	depths, err := m.ints(tiffBits)
+	depths, err := m.ints(tiffBits, maxSamples)
 	if err != nil {
 		return err
 	}
@@ -298,13 +304,13 @@ func (m *tiffImage) describeSamples(format, planar uint64) error {
 	if err != nil {
 		return err
 	}
-	if m.extra, err = m.ints(tiffExtraSamples); err != nil {
+	if m.extra, err = m.ints(tiffExtraSamples, maxSamples); err != nil {
 		return err
 	}
 	if len(depths) == 0 {
 		depths = []uint64{1}
 	}
-	if samples < 1 || samples > 64 || len(depths) != 1 && uint64(len(depths)) < samples {
+	if samples < 1 || samples >= maxSamples || len(depths) != 1 && uint64(len(depths)) < samples {
 		return broken("%d samples a pixel of %d depths", samples, len(depths))
 	}
 	for _, b := range depths[:min(samples, uint64(len(depths)))] {
@@ -378,12 +384,13 @@ func (m *tiffImage) chooseMode(extra int) error {
 
 // colours reads the palette, whose values have 16 bits.
 func (m *tiffImage) colours() (*pix.Palette, error) {
-	v, err := m.ints(tiffColorMap)
+	const most = 3 << 16
+	v, err := m.ints(tiffColorMap, most)
 	if err != nil {
 		return nil, err
 	}
 	n := 1 << m.bits
-	if len(v) < 3*n {
+	if len(v) < 3*n || len(v) == most {
 		return nil, broken("palette of %d values for %d bits", len(v), m.bits)
 	}
 	n = len(v) / 3
@@ -425,16 +432,16 @@ func (m *tiffImage) describeParts() error {
 		h = min(rows, h)
 	}
 	m.partW, m.partH = int(w), int(h)
-	if m.offsets, err = m.ints(offsets); err != nil {
-		return err
-	}
-	if m.counts, err = m.ints(counts); err != nil {
-		return err
-	}
 	across, down := m.parts()
 	want := int64(across) * int64(down)
 	if m.planes {
 		want *= int64(m.samples)
+	}
+	if m.offsets, err = m.ints(offsets, want); err != nil {
+		return err
+	}
+	if m.counts, err = m.ints(counts, want); err != nil {
+		return err
 	}
 	if int64(len(m.offsets)) < want {
 		return broken("%d strips or tiles, want %d", len(m.offsets), want)
@@ -475,6 +482,8 @@ func (d *decoder) tiffParts(m *tiffImage, p *pix.Picture) error {
 		return err
 	}
 	line := make([]byte, n)
+	// Strips may share bytes, but not so that a small file takes long.
+	budget := 8*int64(len(m.data)) + 1<<20 + 1<<12*int64(len(m.offsets))
 	for i := range planes * across * down {
 		plane, x0, y0 := i/(across*down), i%across*m.partW, i/across%down*m.partH
 		data, err := m.part(i)
@@ -485,7 +494,7 @@ func (d *decoder) tiffParts(m *tiffImage, p *pix.Picture) error {
 		if !m.tiled {
 			rows = min(rows, m.height-y0)
 		}
-		r, err := m.decompress(contextReader{d.ctx, m.raw(data)}, data, m.partW, rows)
+		r, err := m.decompress(contextReader{d.ctx, &meter{m.raw(data), &budget}}, data, m.partW)
 		if err != nil {
 			return err
 		}
@@ -513,6 +522,20 @@ func (m *tiffImage) raw(data []byte) io.Reader {
 		r = reversedReader{r}
 	}
 	return r
+}
+
+// meter ends what reads more than a budget.
+type meter struct {
+	r      io.Reader
+	budget *int64
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	if *m.budget -= int64(n); *m.budget < 0 {
+		return n, broken("strips or tiles share too many bytes")
+	}
+	return n, err
 }
 
 // reversedReader turns the bits of every byte round.
@@ -598,24 +621,41 @@ func (m *tiffImage) checkCompression() error {
 	return unsupported("compression %d", m.compression)
 }
 
-// decompress returns what a part of w × h pixels holds; r reads its bytes.
-func (m *tiffImage) decompress(r io.Reader, data []byte, w, h int) (io.Reader, error) {
+// decompress returns what a part of rows of w pixels holds; r reads its bytes.
+func (m *tiffImage) decompress(r io.Reader, data []byte, w int) (io.Reader, error) {
 	switch m.compression {
 	case tiffLZW:
 		if len(data) > 1 && data[0] == 0 && data[1]&1 == 1 {
 			return nil, unsupported("old-style LZW compression")
 		}
-		return lzw.NewReader(r, lzw.MSB, 8), nil
+		if m.lzw == nil {
+			m.lzw = new(tiffLZWReader)
+		}
+		m.lzw.reset(r)
+		return m.lzw, nil
 	case tiffDeflate, tiffDeflateOld:
-		z, err := zlib.NewReader(r)
+		var err error
+		if m.inflate == nil {
+			m.inflate, err = zlib.NewReader(r)
+		} else {
+			err = m.inflate.(zlib.Resetter).Reset(r, nil)
+		}
 		if err != nil {
 			return nil, truncated("pixel data", err)
 		}
-		return z, nil
+		return m.inflate, nil
 	case tiffPackBits:
-		return &packBits{r: r}, nil
+		m.packBits = packBits{r: r}
+		return &m.packBits, nil
 	case tiffRLE, tiffGroup3, tiffGroup4:
-		return m.fax(r, w, h)
+		if m.fax == nil {
+			var err error
+			if m.fax, err = m.newFax(w); err != nil {
+				return nil, err
+			}
+		}
+		m.fax.reset(r)
+		return m.fax, nil
 	}
 	return r, nil
 }
