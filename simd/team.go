@@ -25,6 +25,9 @@ func NewWorkers(n int) *Workers {
 // Team takes the workers that are free, at least one: it waits for the first
 // until ctx is done. The caller is one of them. Close gives them back.
 func (w *Workers) Team(ctx context.Context) (*Team, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	n, err := w.take(ctx, cap(w.slots))
 	if err != nil {
 		return nil, err
@@ -36,8 +39,10 @@ func (w *Workers) Team(ctx context.Context) (*Team, error) {
 
 // take takes up to most free workers; it waits for the first.
 func (w *Workers) take(ctx context.Context, most int) (n int, err error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	default:
 	}
 	select {
 	case w.slots <- struct{}{}:

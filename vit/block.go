@@ -34,6 +34,10 @@ func (r *run) show(name string, rows blas32.General) {
 	}
 }
 
+// outside calls a user's function, which may call the model. If the context
+// ends, the next look at it tells.
+func (r *run) outside(f func()) { _ = r.Team.Outside(r.ctx, f) }
+
 // heads describes how the columns of a projection divide into heads.
 type heads struct{ n, dim int }
 

@@ -157,6 +157,9 @@ func (c *CLIP) encode(ctx context.Context, pictures []picture, plans []Plan, pro
 		}
 		all = append(all, features...)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	return all, nil
 }
 

@@ -1,6 +1,7 @@
 package vit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -273,13 +274,13 @@ func (c *CLIP) encodeSequences(ctx context.Context, seqs *sequences, o textOptio
 				done := (float64(lo) + float64(steps)/float64(all)*float64(hi-lo)) / float64(seqs.count())
 				if n := int(done * float64(total)); n > reported {
 					reported = n
-					o.progress(n, total)
+					r.outside(func() { o.progress(n, total) })
 				}
 			}
 		}
 		mark := r.ws.Mark()
 		features, err := t.encode(r, tree, tiles)
-		if err != nil {
+		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
 		for i, s := range tree.of {
