@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/clipsurgery/clipsurgery/sam"
 	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/clipsurgery/clipsurgery/vit"
@@ -120,7 +121,9 @@ func TextOptions(opts ...vit.TextOption) Option { return func(o *options) { o.te
 // their order, or one for all with [Combine]. A label that cannot be cut out
 // has its reason in Cutout.Err; only if none can, Segment returns an error too.
 //
-// Errors are those of [vit.CLIP.EncodeLabels] and [sam.Model.Encode] besides.
+// Errors are those of [vit.CLIP.EncodeLabels] and [sam.Model.Encode] besides; a
+// picture that is nil, empty or too large is [vit.ErrSize] and [sam.ErrSize], a
+// nil model [vit.ErrConfig] or [sam.ErrConfig].
 // To segment many pictures, or one of them several times, make a [Segmenter].
 func Segment(ctx context.Context, clip *vit.CLIP, model *sam.Model, img image.Image, labels []string, opts ...Option) ([]Cutout, error) {
 	s, err := NewSegmenter(ctx, clip, model, labels, opts...)
@@ -143,6 +146,12 @@ type Segmenter struct {
 
 // NewSegmenter encodes labels for [Segmenter.Segment].
 func NewSegmenter(ctx context.Context, clip *vit.CLIP, model *sam.Model, labels []string, opts ...Option) (*Segmenter, error) {
+	switch {
+	case clip == nil:
+		return nil, fmt.Errorf("clipsurgery: %w: the CLIP is nil", vit.ErrConfig)
+	case model == nil:
+		return nil, fmt.Errorf("clipsurgery: %w: the segmenter is nil", sam.ErrConfig)
+	}
 	s := &Segmenter{clip: clip, model: model, labels: slices.Clone(labels)}
 	s.threshold, s.minPresence = 0.8, float32(math.Inf(-1))
 	for _, o := range opts {
@@ -167,6 +176,9 @@ func NewSegmenter(ctx context.Context, clip *vit.CLIP, model *sam.Model, labels 
 
 // Segment is [Segment] with the labels and options of s.
 func (s *Segmenter) Segment(ctx context.Context, img image.Image) ([]Cutout, error) {
+	if err := checkPicture(img); err != nil {
+		return nil, err
+	}
 	return s.segment(ctx, img, func() (*sam.Embedding, error) { return s.model.Encode(ctx, img) })
 }
 
@@ -174,10 +186,25 @@ func (s *Segmenter) Segment(ctx context.Context, img image.Image) ([]Cutout, err
 // already, for other labels or by [sam.ReadEmbedding]. An embedding of a picture
 // of another size is [sam.ErrEmbedding].
 func (s *Segmenter) SegmentEncoded(ctx context.Context, img image.Image, e *sam.Embedding) ([]Cutout, error) {
+	if err := checkPicture(img); err != nil {
+		return nil, err
+	}
+	if e == nil {
+		return nil, fmt.Errorf("clipsurgery: %w: it is nil", sam.ErrEmbedding)
+	}
 	if size := img.Bounds().Size(); e.Size() != size {
 		return nil, fmt.Errorf("clipsurgery: %w of a picture of %v, not %v", sam.ErrEmbedding, e.Size(), size)
 	}
 	return s.segment(ctx, img, func() (*sam.Embedding, error) { return e, nil })
+}
+
+// checkPicture reports a picture that is nil, empty or too large, to which both
+// models have an error.
+func checkPicture(img image.Image) error {
+	if _, err := pix.Size(img); err != nil {
+		return fmt.Errorf("clipsurgery: %w: %w: %w", vit.ErrSize, sam.ErrSize, err)
+	}
+	return nil
 }
 
 // segment asks for an embedding only if there is something to cut out.
@@ -258,7 +285,7 @@ func (s *Segmenter) find(ctx context.Context, img image.Image) ([]Cutout, error)
 
 // locate gives c its clicks and its heat map, or the reason why it has none.
 func (s *Segmenter) locate(c *Cutout, scores *surgery.Scores, points func(float32) (surgery.Clicks, error), heat func() (*surgery.HeatMap, error)) {
-	if c.Presence < s.minPresence {
+	if !(c.Presence >= s.minPresence) { // nor if one is not a number
 		c.Err = fmt.Errorf("clipsurgery: %q is %w: presence %.3f, want %.3f", c.Label, ErrNotPresent, c.Presence, s.minPresence)
 		return
 	}

@@ -171,6 +171,32 @@ func TestSegmentErrors(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// TestSegmentMisuse: what is missing is an error before any work.
+func TestSegmentMisuse(t *testing.T) {
+	ctx, labels := t.Context(), []string{"star"}
+	clip, model := demo(t)
+	picture := firstScene(t).Picture
+	_, err := clipsurgery.NewSegmenter(ctx, nil, model, labels)
+	require.ErrorIs(t, err, vit.ErrConfig)
+	_, err = clipsurgery.NewSegmenter(ctx, clip, nil, labels)
+	require.ErrorIs(t, err, sam.ErrConfig)
+	_, err = clipsurgery.Segment(ctx, clip, model, picture, labels, clipsurgery.MinPresence(float32(math.NaN())))
+	require.ErrorIs(t, err, clipsurgery.ErrNotPresent)
+	for _, img := range []image.Image{nil, (*image.NRGBA)(nil), image.NewGray(image.Rectangle{})} {
+		_, err = clipsurgery.Segment(ctx, clip, model, img, labels)
+		require.ErrorIs(t, err, sam.ErrSize)
+		require.ErrorIs(t, err, vit.ErrSize)
+	}
+	s, err := clipsurgery.NewSegmenter(ctx, clip, model, labels)
+	require.NoError(t, err)
+	_, err = s.SegmentEncoded(ctx, nil, new(sam.Embedding))
+	require.ErrorIs(t, err, sam.ErrSize)
+	for _, e := range []*sam.Embedding{nil, new(sam.Embedding)} {
+		_, err = s.SegmentEncoded(ctx, picture, e)
+		require.ErrorIs(t, err, sam.ErrEmbedding)
+	}
+}
+
 // TestSegmentResNet: the presence is that of the untouched pool.
 func TestSegmentResNet(t *testing.T) {
 	ctx := t.Context()
