@@ -244,6 +244,15 @@ func (c *Config) ranges() []sizeRange {
 	return all
 }
 
+// checkMasks reports more masks than there can be. Of all sizes that count
+// something, theirs alone does not count tensors that are there.
+func (c *Config) checkMasks() error {
+	if c.Masks > maxMasks {
+		return fmt.Errorf("%w: mask tokens is %d, want at most %d", ErrConfig, c.Masks, maxMasks)
+	}
+	return nil
+}
+
 // check reports sizes that no network can have. Tensors that the sizes came
 // from are known to be there.
 func (c *Config) check() error {

@@ -2,7 +2,10 @@ package sam
 
 import (
 	"bytes"
+	"errors"
 	"image"
+	"math"
+	"slices"
 	"testing"
 	"testing/fstest"
 
@@ -20,31 +23,94 @@ func micro() Config {
 	}
 }
 
-// use runs a model that loaded, whatever comes out.
-func use(t *testing.T, m *Model) {
-	if m.Config().ImageSize > 128 {
+// microTiny is micro with a TinyViT.
+func microTiny() Config {
+	c := micro()
+	c.ViT, c.ImageSize, c.PatchSize = nil, tinySide, tinyPatch
+	c.Tiny = &TinyViTConfig{Widths: [4]int{16, 32, 40, 320}, Depths: [4]int{1, 1, 1, 1}}
+	return c
+}
+
+// use loads a model and runs it: whatever its sizes are, there is an error that
+// is documented or an answer that is a number.
+func use(t testing.TB, f *weights.File, opts ...Option) {
+	m, err := Load(f, append(opts, WithWorkers(1))...) // helpers would wait longer than they work
+	if err != nil {
+		hostile.RequireKnown(t, err, ErrConfig, ErrSize)
+		return
+	}
+	if m.Config().Grid() > 16 {
 		return // sound, but slow
 	}
 	e, err := m.Encode(t.Context(), image.NewGray(image.Rect(0, 0, 20, 12)))
 	if err != nil {
-		require.ErrorIs(t, err, ErrSize)
+		require.True(t, errors.Is(err, ErrSize) || errors.Is(err, ErrOverflow), err)
 		return
 	}
-	_, err = m.Predict(t.Context(), e, []Prompt{{Points: []Point{{3, 4, Foreground}}}, {Box: &Box{1, 2, 9, 8}, Single: true}})
+	read, err := ReadEmbedding(bytes.NewReader(saved(t, e)))
 	require.NoError(t, err)
+	results, err := m.Predict(t.Context(), read, []Prompt{{Points: []Point{{3, 4, Foreground}}}, {Box: &Box{1, 2, 9, 8}, Single: true}})
+	if err != nil {
+		require.ErrorIs(t, err, ErrOverflow)
+		return
+	}
+	for _, r := range results {
+		for i, v := range r.Logits(0) {
+			require.True(t, finite(v), "logit %d is %v", i, v)
+		}
+		require.True(t, finite(r.Best().IoU))
+		require.Equal(t, image.Pt(20, 12), r.Best().Size)
+	}
 }
 
-// FuzzShapes changes the tensors of a small model.
+// FuzzShapes changes the tensors of a small model, each by itself.
 func FuzzShapes(f *testing.F) {
 	tensors := tensorsOf(micro())
 	hostile.Add(f, len(tensors))
-	f.Fuzz(func(t *testing.T, changes []byte) {
-		m, err := Load(hostile.File(t, tensors, changes))
-		if err != nil {
-			hostile.RequireKnown(t, err, ErrConfig, ErrSize)
-			return
+	f.Fuzz(func(t *testing.T, changes []byte) { use(t, hostile.File(t, tensors, changes)) })
+}
+
+// sizesOf is the sizes of a model with a ViT that its tensors determine.
+func sizesOf(c *Config) []*int {
+	v := c.ViT
+	return []*int{
+		&c.ImageSize, &c.PatchSize, &c.PromptWidth, &c.MaskChannels, &c.Masks, &c.DecoderDepth, &c.DecoderHeads,
+		&c.DecoderHidden, &c.CrossWidth, &c.IoUDepth, &c.IoUHidden,
+		&v.Width, &v.Depth, &v.Heads, &v.Hidden, &v.Tables[0], &v.Tables[1],
+	}
+}
+
+// changed is a small model with other sizes, a number and a value each.
+func changed(sizes ...byte) Config {
+	c := micro()
+	all := sizesOf(&c)
+	for ; len(sizes) >= 2; sizes = sizes[2:] {
+		*all[int(sizes[0])%len(all)] = int(sizes[1]) % 40
+	}
+	tables := c.ViT.Tables
+	c.ViT.Windows, c.ViT.Tables = make([]int, c.ViT.Depth), make([]int, c.ViT.Depth)
+	for i := range c.ViT.Tables {
+		c.ViT.Tables[i] = tables[i%len(tables)]
+	}
+	return c
+}
+
+// FuzzSizes changes the sizes of a small model and makes all of its tensors to
+// match: a checkpoint that is consistent, whether or not there can be such a
+// model.
+func FuzzSizes(f *testing.F) {
+	f.Add([]byte{})
+	c := micro()
+	n := byte(len(sizesOf(&c)))
+	for i := range n {
+		for _, value := range []byte{0, 1, 2, 3, 7, 16, 39} {
+			f.Add([]byte{i, value})
 		}
-		use(t, m)
+		f.Add([]byte{i, 0, (i + 1) % n, 0})
+	}
+	f.Fuzz(func(t *testing.T, sizes []byte) {
+		c := changed(sizes...)
+		use(t, hostile.File(t, tensorsOf(c), nil), DecoderHeads(c.DecoderHeads))
 	})
 }
 
@@ -62,21 +128,75 @@ func FuzzConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, config []byte) {
 		file, err := weights.OpenFS(fstest.MapFS{"model.safetensors": {Data: b.Bytes()}, "config.json": {Data: config}}, ".")
 		require.NoError(t, err)
-		m, err := Load(file)
-		if err != nil {
-			hostile.RequireKnown(t, err, ErrConfig, ErrSize)
-			return
-		}
-		use(t, m)
+		use(t, file)
 	})
+}
+
+// TestImpossibleSizes: a checkpoint that is consistent and cannot be a model is
+// refused when it is loaded, by the name of what is wrong.
+func TestImpossibleSizes(t *testing.T) {
+	for want, change := range map[string]func(c *Config){
+		"pixels per cell is 1":                 func(c *Config) { c.PatchSize, c.ImageSize = 1, 4 },
+		"input side is 0":                      func(c *Config) { c.ImageSize = 0 },
+		"prompt width is 0":                    func(c *Config) { c.PromptWidth = 0 },
+		"prompt width is 12":                   func(c *Config) { c.PromptWidth = 12 },
+		"mask prompt channels is 0":            func(c *Config) { c.MaskChannels = 0 },
+		"mask prompt channels is 6":            func(c *Config) { c.MaskChannels = 6 },
+		"mask tokens is 1":                     func(c *Config) { c.Masks = 1 },
+		"mask tokens is 65":                    func(c *Config) { c.Masks = 65 },
+		"decoder layers is 0":                  func(c *Config) { c.DecoderDepth = 0 },
+		"decoder MLP width is 0":               func(c *Config) { c.DecoderHidden = 0 },
+		"cross-attention width is 0":           func(c *Config) { c.CrossWidth = 0 },
+		"quality head layers is 0":             func(c *Config) { c.IoUDepth = 0 },
+		"quality head width is 0":              func(c *Config) { c.IoUHidden = 0 },
+		"encoder width is 0":                   func(c *Config) { c.ViT.Width = 0 },
+		"encoder blocks is 0":                  func(c *Config) { *c = changed(12, 0) },
+		"encoder MLP width is 0":               func(c *Config) { c.ViT.Hidden = 0 },
+		"relative positions of block 0 is 0":   func(c *Config) { c.ViT.Tables[0] = 0 },
+		"block 0 has 4 relative positions":     func(c *Config) { c.ViT.Tables[0] = 4 },
+		"8 decoder heads for widths of 16 and": func(c *Config) { c.CrossWidth = 12 },
+	} {
+		c := micro()
+		change(&c)
+		_, err := Load(hostile.File(t, tensorsOf(c), nil))
+		require.ErrorIs(t, err, ErrConfig, want)
+		require.ErrorContains(t, err, want)
+	}
+	for want, change := range map[string]func(c *Config){
+		"width of stage 0 is 0":  func(c *Config) { c.Tiny.Widths[0] = 0 },
+		"width of stage 1 is 30": func(c *Config) { c.Tiny.Widths[1] = 30 },
+		"width of stage 3 is 40": func(c *Config) { c.Tiny.Widths[3] = 40 },
+	} {
+		c := microTiny()
+		change(&c)
+		_, err := Load(checkpoint(t, c, func([]float32, string, []int) {}))
+		require.ErrorIs(t, err, ErrConfig, want)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestHugeClaims: sizes without data behind them are not believed.
+func TestHugeClaims(t *testing.T) {
+	tensors := tensorsOf(micro())
+	for i := range tensors {
+		for axis := range tensors[i].Shape {
+			huge := slices.Clone(tensors)
+			huge[i].Shape = slices.Clone(huge[i].Shape)
+			clear(huge[i].Shape)
+			huge[i].Shape[axis] = math.MaxInt32
+			if len(huge[i].Shape) == 1 {
+				continue // which would have data
+			}
+			_, err := Load(hostile.File(t, huge, nil))
+			hostile.RequireKnown(t, err, ErrConfig, ErrSize)
+		}
+	}
 }
 
 // TestNegativeVariance: a batch norm without a root is an error, not a model
 // that answers NaN.
 func TestNegativeVariance(t *testing.T) {
-	c := micro()
-	c.ViT, c.ImageSize, c.PatchSize = nil, tinySide, tinyPatch
-	c.Tiny = &TinyViTConfig{Widths: [4]int{16, 32, 40, 320}, Depths: [4]int{1, 1, 1, 1}}
+	c := microTiny()
 	const norm = "image_encoder.patch_embed.seq.0.bn"
 	_, err := Load(checkpoint(t, c, func(dst []float32, tensor string, shape []int) {
 		for i := range dst {

@@ -114,6 +114,9 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
 	m := &Model{config: *configOf(view), kernel: o.kernel, workers: simd.NewWorkers(o.workers)}
+	if err := m.config.checkMasks(); err != nil { // tensors are listed by it
+		return nil, fmt.Errorf("sam: %w", err)
+	}
 	// Only once the tensors are known to be complete do settings mean anything.
 	list := new(loader)
 	m.build(list)
