@@ -2,9 +2,11 @@ package vit
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
+	"github.com/clipsurgery/clipsurgery/weights"
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
@@ -26,6 +28,25 @@ type run struct {
 	step func(units int)
 	// trace sees intermediate rows by the fixtures' names; nil outside tests.
 	trace func(name string, rows blas32.General)
+}
+
+// checkFinite reports features beyond the numbers of float32, unless they are
+// void because the context has ended.
+func (r *run) checkFinite(features ...blas32.General) error {
+	if r.Team.Ended() {
+		return r.ctx.Err()
+	}
+	for _, m := range features {
+		for i := range m.Rows {
+			if m.Cols == 0 {
+				break
+			}
+			if lo, hi := r.Kernel.MinMax(m.Data[i*m.Stride:][:m.Cols]); !finite(lo) || !finite(hi) {
+				return fmt.Errorf("vit: %w: row %d of the features: weights or input are too large for float32", weights.ErrNotFinite, i)
+			}
+		}
+	}
+	return nil
 }
 
 func (r *run) show(name string, rows blas32.General) {

@@ -23,14 +23,6 @@ import (
 // pending are the cases that do not hold yet. One that holds fails the test, so
 // that the list cannot go stale.
 var pending = map[string]bool{
-	"grid_4x9":             true,
-	"grid_2x3":             true,
-	"eos_token_id":         true,
-	"small_vocabulary":     true,
-	"hf_tokenizer_name":    true,
-	"gelu_tanh":            true,
-	"do_normalize_false":   true,
-	"rescale_factor":       true,
 	"numpy_scalar":         true,
 	"namespace_path":       true,
 	"forbidden_beside":     true,

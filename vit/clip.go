@@ -2,6 +2,7 @@ package vit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"math"
@@ -56,7 +57,12 @@ func Heads(vision, text int) Option {
 // QuickGELU in OpenAI's models, GELU in most of OpenCLIP's. It overrides what
 // the checkpoint says.
 func Activation(f simd.Activation) Option {
-	return func(o *options) { o.known.visionAct, o.known.textAct = &f, &f }
+	return func(o *options) {
+		if f > simd.GELUTanh {
+			o.err = fmt.Errorf("vit: %w: Activation(%d) is none of package simd's", ErrConfig, f)
+		}
+		o.known.visionAct, o.known.textAct = &f, &f
+	}
 }
 
 // WithWorkers bounds how many goroutines the calls on the model use together;
@@ -96,7 +102,8 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vit: %w", err)
 	}
-	config, err := sizes(view)
+	known, unknown := settingsOf(f, o.known)
+	config, err := sizes(view, known.image)
 	if err != nil {
 		return nil, fmt.Errorf("vit: %w", err)
 	}
@@ -104,7 +111,11 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	if err := wanted(view, config); err != nil {
 		return nil, fmt.Errorf("vit: %w", err)
 	}
-	if err := configure(&config, f, o.known); err != nil {
+	if unknown != nil {
+		return nil, fmt.Errorf("vit: %w", unknown)
+	}
+	_, openAI := f.Shape("input_resolution")
+	if err := errors.Join(config.agree(known), config.resolve(known, openAI)); err != nil {
 		return nil, fmt.Errorf("vit: %w", err)
 	}
 
@@ -138,38 +149,52 @@ func wanted(view *weights.View, c Config) error {
 	return view.Check(l.Listed)
 }
 
-// configure completes the sizes by what is known, the surest source first:
-// options, configuration files, metadata, OpenAI's settings.
-func configure(c *Config, f *weights.File, known settings) error {
-	if data := f.Config(); data != nil {
-		s, err := configSettings(data)
-		if err != nil {
-			return err
+// settingsOf completes the settings of options by what the file and those
+// beside it tell, the surest source first: options, configuration files,
+// metadata. Those that it read before an error are there with it.
+func settingsOf(f *weights.File, known settings) (settings, error) {
+	for _, source := range []struct {
+		data []byte
+		read func([]byte) (settings, error)
+	}{{f.Config(), configSettings}, {f.PreprocessorConfig(), preprocessorSettings}} {
+		if source.data == nil {
+			continue
 		}
+		s, err := source.read(source.data)
 		known.fill(s)
-	}
-	if data := f.PreprocessorConfig(); data != nil {
-		s, err := preprocessorSettings(data)
 		if err != nil {
-			return err
+			return known, err
 		}
-		known.fill(s)
 	}
 	s, err := metadataSettings(f.Metadata())
-	if err != nil {
-		return err
-	}
 	known.fill(s)
-	_, openAI := f.Shape("input_resolution")
-	return c.resolve(known, openAI)
+	return known, err
 }
 
 // Config returns the architecture and which of its settings were assumed.
-func (c *CLIP) Config() Config { return c.config }
+func (c *CLIP) Config() Config {
+	if c == nil {
+		return Config{}
+	}
+	return c.config
+}
 
 // LogitScale is the factor of cosines in CLIP's softmax, about 100 in trained
 // models; already exponentiated.
-func (c *CLIP) LogitScale() float32 { return c.scale }
+func (c *CLIP) LogitScale() float32 {
+	if c == nil {
+		return 0
+	}
+	return c.scale
+}
+
+// loaded reports a model that is nil, or was not made by [Load].
+func (c *CLIP) loaded() error {
+	if c == nil || c.vision == nil {
+		return fmt.Errorf("vit: %w: the model is nil, or was not loaded", ErrConfig)
+	}
+	return nil
+}
 
 // Features are the rows of a picture after the image tower.
 type Features struct {

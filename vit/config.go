@@ -2,10 +2,10 @@ package vit
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
+	"math"
 
 	"github.com/clipsurgery/clipsurgery/simd"
 )
@@ -27,6 +27,8 @@ type Config struct {
 	// Interpolation is the filter of the resize: "bicubic" or "bilinear".
 	Interpolation string
 
+	processor processor
+
 	// Assumed tells which settings neither the checkpoint nor an option gave.
 	Assumed Assumed
 }
@@ -36,6 +38,7 @@ type Config struct {
 type VisionConfig struct {
 	Patch  int         // pixels per cell of the grid: side of a patch; 32 of a ResNet
 	Grid   image.Point // columns and rows of the model's own grid
+	Image  image.Point // width and height in pixels of the pictures that the model was trained on
 	Width  int         // of a ResNet, channels after the stem
 	Layers int         // blocks
 	Heads  int         // of a ResNet, those of the attention pool
@@ -60,8 +63,17 @@ func (c *VisionConfig) attentionWidth() int {
 	return c.Width
 }
 
-// Size is the side in pixels of the pictures that the model was trained on.
-func (c VisionConfig) Size() int { return c.Patch * c.Grid.X }
+// Size is the width in pixels of the pictures that the model was trained on.
+func (c VisionConfig) Size() int { return c.input().X }
+
+// input is the size in pixels of the pictures that the model was trained on:
+// cells and, where a configuration tells it, pixels that fill no cell.
+func (c VisionConfig) input() image.Point {
+	if c.Image != (image.Point{}) {
+		return c.Image
+	}
+	return c.Grid.Mul(c.Patch)
+}
 
 // TextConfig is the architecture of the text tower.
 type TextConfig struct {
@@ -74,7 +86,26 @@ type TextConfig struct {
 
 	Activation simd.Activation
 	Eps        float32 // of the layer norms
+
+	// Pooling says which token's row is a text's feature; EndToken is the id for
+	// PoolEndToken.
+	Pooling  Pooling
+	EndToken int32
+	// Tokenizer is "" for CLIP's. Another one, which this package does not have,
+	// is named; token ids are then all that the tower takes.
+	Tokenizer string
 }
+
+// Pooling says which row of the text tower is the feature of a text.
+type Pooling uint8
+
+const (
+	// PoolLargest is the first place of the largest id, which is that of the end
+	// token in CLIP's vocabulary.
+	PoolLargest Pooling = iota
+	// PoolEndToken is the first place of the end token.
+	PoolEndToken
+)
 
 // Assumed tells which settings of a [Config] are guesses: no shape tells them,
 // and neither a configuration file, nor metadata, nor an option did.
@@ -83,6 +114,10 @@ type Assumed struct {
 	Activation    bool // QuickGELU, as in OpenAI's models
 	Normalisation bool // OpenAI's mean and standard deviation
 	Interpolation bool // bicubic
+	Pooling       bool // of texts at their largest id
+	Mask          bool // causal in the text tower, none in the image tower
+	Eps           bool // 1e-5 in all layer norms
+	Tokenizer     bool // CLIP's, for a vocabulary of at least 49,408
 }
 
 // Settings of OpenAI's models, which most others share.
@@ -102,9 +137,39 @@ type settings struct {
 	visionHeads, visionHeadDim int
 	textHeads                  int
 	visionAct, textAct         *simd.Activation
-	visionEps, textEps         float32
+	visionEps, textEps         *float32
 	mean, std                  *[3]float32
 	interpolation              string
+	pooling                    *pooling
+	tokenizer                  *string // "" is CLIP's
+	causal                     bool    // the attention mask is known to be
+	processor                  *processor
+	image                      *image.Point
+	claims                     []claim
+}
+
+// processor is where the preprocessors of Hugging Face and torchvision, which is
+// the zero value, differ.
+type processor struct {
+	// short is the short side that CenterCrop resizes to, per pixel of the crop
+	// that follows; 0 means 1.
+	short     float64
+	floorCrop bool // the crop's corner is rounded down, not half to even
+	rgbFirst  bool // pictures are converted to RGB before they are resized
+}
+
+// pooling is where the feature of a text stands.
+type pooling struct {
+	kind Pooling
+	end  int32
+}
+
+// claim is what a configuration says of a size that the tensors tell too.
+type claim struct {
+	key   string
+	says  float64
+	times func(c *Config) int // the claim's unit, or nil
+	of    func(c *Config) int
 }
 
 // fill takes from other what s does not know.
@@ -112,172 +177,19 @@ func (s *settings) fill(other settings) {
 	if s.visionHeads == 0 && s.visionHeadDim == 0 {
 		s.visionHeads, s.visionHeadDim = other.visionHeads, other.visionHeadDim
 	}
-	if s.textHeads == 0 {
-		s.textHeads = other.textHeads
-	}
-	if s.visionAct == nil {
-		s.visionAct = other.visionAct
-	}
-	if s.textAct == nil {
-		s.textAct = other.textAct
-	}
-	if s.visionEps == 0 {
-		s.visionEps = other.visionEps
-	}
-	if s.textEps == 0 {
-		s.textEps = other.textEps
-	}
 	if s.mean == nil || s.std == nil {
 		s.mean, s.std = other.mean, other.std
 	}
-	if s.interpolation == "" {
-		s.interpolation = other.interpolation
-	}
-}
-
-// openCLIPConfig is open_clip_config.json.
-// Source: mlfoundations/open_clip src/open_clip/model.py:CLIPVisionCfg,
-// CLIPTextCfg; transform.py:PreprocessCfg.
-type openCLIPConfig struct {
-	Model *struct {
-		QuickGELU bool `json:"quick_gelu"`
-		Vision    struct {
-			HeadWidth int    `json:"head_width"`
-			PoolType  string `json:"pool_type"`
-			Norm      struct {
-				Eps float32 `json:"eps"`
-			} `json:"norm_kwargs"`
-		} `json:"vision_cfg"`
-		Text struct {
-			Heads    int    `json:"heads"`
-			PoolType string `json:"pool_type"`
-			NoCausal bool   `json:"no_causal_mask"`
-			Norm     struct {
-				Eps float32 `json:"eps"`
-			} `json:"norm_kwargs"`
-		} `json:"text_cfg"`
-	} `json:"model_cfg"`
-	Preprocess struct {
-		Mean          *[3]float32 `json:"mean"`
-		Std           *[3]float32 `json:"std"`
-		Interpolation string      `json:"interpolation"`
-	} `json:"preprocess_cfg"`
-}
-
-func (c *openCLIPConfig) settings() (settings, error) {
-	m := c.Model
-	if p := m.Vision.PoolType; p != "" && p != "tok" {
-		return settings{}, fmt.Errorf("%w: image tower pools by %q", ErrConfig, p)
-	}
-	if p := m.Text.PoolType; p != "" && p != "argmax" {
-		return settings{}, fmt.Errorf("%w: text tower pools by %q", ErrConfig, p)
-	}
-	if m.Text.NoCausal {
-		return settings{}, fmt.Errorf("%w: text tower without causal mask", ErrConfig)
-	}
-	act := simd.GELU
-	if m.QuickGELU {
-		act = simd.QuickGELU
-	}
-	return settings{
-		visionHeadDim: cmp.Or(m.Vision.HeadWidth, 64),
-		textHeads:     cmp.Or(m.Text.Heads, 8),
-		visionAct:     &act, textAct: &act,
-		visionEps: m.Vision.Norm.Eps, textEps: m.Text.Norm.Eps,
-		mean: c.Preprocess.Mean, std: c.Preprocess.Std,
-		interpolation: c.Preprocess.Interpolation,
-	}, nil
-}
-
-// huggingFaceConfig is config.json of a CLIPModel. The *_config_dict of older
-// files override the others, as transformers has it.
-// Source: huggingface/transformers models/clip/configuration_clip.py.
-type huggingFaceConfig struct {
-	Vision     *huggingFaceTower `json:"vision_config"`
-	Text       *huggingFaceTower `json:"text_config"`
-	VisionDict *huggingFaceTower `json:"vision_config_dict"`
-	TextDict   *huggingFaceTower `json:"text_config_dict"`
-}
-
-type huggingFaceTower struct {
-	Heads int     `json:"num_attention_heads"`
-	Act   string  `json:"hidden_act"`
-	Eps   float32 `json:"layer_norm_eps"`
-}
-
-func (c *huggingFaceConfig) settings() (settings, error) {
-	tower := func(name string, base, override *huggingFaceTower, heads int) (int, *simd.Activation, float32, error) {
-		t := huggingFaceTower{heads, "quick_gelu", openAIEps}
-		for _, o := range []*huggingFaceTower{base, override} {
-			if o != nil {
-				t = huggingFaceTower{cmp.Or(o.Heads, t.Heads), cmp.Or(o.Act, t.Act), cmp.Or(o.Eps, t.Eps)}
-			}
-		}
-		act, err := activationNamed(t.Act)
-		if err != nil {
-			err = fmt.Errorf("%w: %s.hidden_act: %w", ErrConfig, name, err)
-		}
-		return t.Heads, &act, t.Eps, err
-	}
-	var s settings
-	var err, err2 error
-	s.visionHeads, s.visionAct, s.visionEps, err = tower("vision_config", c.Vision, c.VisionDict, 12)
-	s.textHeads, s.textAct, s.textEps, err2 = tower("text_config", c.Text, c.TextDict, 8)
-	return s, errors.Join(err, err2)
-}
-
-// activationNamed knows the names of Hugging Face and of safetensors metadata.
-func activationNamed(name string) (simd.Activation, error) {
-	switch name {
-	case "quick_gelu":
-		return simd.QuickGELU, nil
-	case "gelu":
-		return simd.GELU, nil
-	case "relu":
-		return simd.ReLU, nil
-	}
-	return 0, fmt.Errorf("activation %q is not known (quick_gelu, gelu, relu)", name)
-}
-
-// configSettings reads the configuration file beside the weights, of either
-// kind.
-func configSettings(data []byte) (settings, error) {
-	var open openCLIPConfig
-	var hf huggingFaceConfig
-	if err := errors.Join(json.Unmarshal(data, &open), json.Unmarshal(data, &hf)); err != nil {
-		return settings{}, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	switch {
-	case open.Model != nil:
-		return open.settings()
-	case hf.Vision != nil || hf.Text != nil || hf.VisionDict != nil || hf.TextDict != nil:
-		return hf.settings()
-	}
-	return settings{}, nil // some other file's configuration: it tells nothing
-}
-
-// preprocessorSettings reads Hugging Face's preprocessor_config.json.
-func preprocessorSettings(data []byte) (settings, error) {
-	var c struct {
-		Mean     *[3]float32 `json:"image_mean"`
-		Std      *[3]float32 `json:"image_std"`
-		Resample *int        `json:"resample"`
-	}
-	if err := json.Unmarshal(data, &c); err != nil {
-		return settings{}, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	s := settings{mean: c.Mean, std: c.Std}
-	if c.Resample != nil {
-		switch *c.Resample { // Pillow's numbers
-		case 2:
-			s.interpolation = "bilinear"
-		case 3:
-			s.interpolation = "bicubic"
-		default:
-			return settings{}, fmt.Errorf("%w: resample %d (2 is bilinear, 3 bicubic)", ErrConfig, *c.Resample)
-		}
-	}
-	return s, nil
+	s.textHeads = cmp.Or(s.textHeads, other.textHeads)
+	s.visionAct, s.textAct = cmp.Or(s.visionAct, other.visionAct), cmp.Or(s.textAct, other.textAct)
+	s.visionEps, s.textEps = cmp.Or(s.visionEps, other.visionEps), cmp.Or(s.textEps, other.textEps)
+	s.interpolation = cmp.Or(s.interpolation, other.interpolation)
+	s.pooling = cmp.Or(s.pooling, other.pooling)
+	s.tokenizer = cmp.Or(s.tokenizer, other.tokenizer)
+	s.causal = s.causal || other.causal
+	s.processor = cmp.Or(s.processor, other.processor)
+	s.image = cmp.Or(s.image, other.image)
+	s.claims = append(s.claims, other.claims...)
 }
 
 // metadataSettings reads what a safetensors file says of itself.
@@ -331,9 +243,16 @@ func (c *Config) resolve(s settings, openAI bool) error {
 		s.visionAct, s.textAct = &quick, &quick
 	}
 	c.Vision.Activation, c.Text.Activation = *s.visionAct, *s.textAct
-	c.Vision.Eps, c.Text.Eps = cmp.Or(s.visionEps, openAIEps), cmp.Or(s.textEps, openAIEps)
+	c.Assumed.Eps = !openAI && (s.visionEps == nil || s.textEps == nil)
+	eps := float32(openAIEps)
+	c.Vision.Eps, c.Text.Eps = *cmp.Or(s.visionEps, &eps), *cmp.Or(s.textEps, &eps)
 	if c.Vision.resNet() { // PyTorch's batch norm has that default, and no configuration another
 		c.Vision.Activation, c.Vision.Eps = simd.ReLU, openAIEps
+	}
+	for _, act := range []simd.Activation{c.Vision.Activation, c.Text.Activation} {
+		if act > simd.GELUTanh {
+			return fmt.Errorf("%w: activation %d (the constants of package simd end at %d)", ErrConfig, act, simd.GELUTanh)
+		}
 	}
 	for _, eps := range []float32{c.Vision.Eps, c.Text.Eps} {
 		if !finite(eps) || eps < 0 {
@@ -359,5 +278,53 @@ func (c *Config) resolve(s settings, openAI bool) error {
 		return fmt.Errorf("%w: interpolation %q (bicubic, bilinear)", ErrConfig, s.interpolation)
 	}
 	c.Interpolation = s.interpolation
+	if s.processor != nil {
+		c.processor = *s.processor
+	}
+	return c.resolveText(s, openAI)
+}
+
+// resolveText completes what concerns tokens.
+func (c *Config) resolveText(s settings, openAI bool) error {
+	t := &c.Text
+	c.Assumed.Mask = !openAI && !s.causal
+	c.Assumed.Pooling = !openAI && s.pooling == nil
+	c.Assumed.Tokenizer = !openAI && s.tokenizer == nil && t.Vocabulary >= clipVocabulary
+	if s.pooling != nil {
+		t.Pooling, t.EndToken = s.pooling.kind, s.pooling.end
+	}
+	if t.Pooling == PoolEndToken && (t.EndToken < 0 || int64(t.EndToken) >= int64(t.Vocabulary)) {
+		return fmt.Errorf("%w: the end token %d is not in the vocabulary of %d", ErrConfig, t.EndToken, t.Vocabulary)
+	}
+	switch {
+	case s.tokenizer != nil && *s.tokenizer != "":
+		t.Tokenizer = *s.tokenizer
+	case t.Vocabulary < clipVocabulary:
+		t.Tokenizer = fmt.Sprintf("one of %d tokens", t.Vocabulary)
+	case t.Pooling == PoolEndToken && t.EndToken != clipEndToken:
+		t.Tokenizer = fmt.Sprintf("one whose end token is %d", t.EndToken)
+	}
 	return nil
+}
+
+// CLIP's vocabulary. Models may have tokens behind it.
+const (
+	clipVocabulary = 49408
+	clipEndToken   = clipVocabulary - 1
+)
+
+// agree compares the sizes of the tensors with those that a configuration
+// claims.
+func (c *Config) agree(s settings) error {
+	var errs []error
+	for _, claim := range s.claims {
+		says := claim.says
+		if claim.times != nil {
+			says = math.Trunc(says * float64(claim.times(c)))
+		}
+		if has := claim.of(c); has != notTold && says != float64(has) {
+			errs = append(errs, fmt.Errorf("%w: %s is %v, but the tensors have %d", ErrConfig, claim.key, claim.says, has))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -60,7 +60,7 @@ func TestFormats(t *testing.T) {
 func TestAssumed(t *testing.T) {
 	root := filepath.Join(golden.Root(t), "formats")
 	for name, want := range map[string]Assumed{
-		"clip_f32.safetensors": {true, true, true, true},
+		"clip_f32.safetensors": {Heads: true, Activation: true, Normalisation: true, Interpolation: true, Pooling: true, Mask: true, Eps: true},
 		"clip_hf":              {Normalisation: true, Interpolation: true},
 		"clip_open_clip":       {Interpolation: true},
 	} {
@@ -72,7 +72,7 @@ func TestAssumed(t *testing.T) {
 	}
 	c, err := Open(filepath.Join(root, "clip_f32.safetensors"), Heads(2, 4), Activation(simd.GELU))
 	require.NoError(t, err)
-	require.Equal(t, Assumed{Normalisation: true, Interpolation: true}, c.Config().Assumed)
+	require.Equal(t, Assumed{Normalisation: true, Interpolation: true, Pooling: true, Mask: true, Eps: true}, c.Config().Assumed)
 	require.Equal(t, 2, c.Config().Vision.Heads)
 	require.Equal(t, 4, c.Config().Text.Heads)
 	require.Equal(t, simd.GELU, c.Config().Vision.Activation)
@@ -106,33 +106,33 @@ func TestConfigFiles(t *testing.T) {
 		},
 		"Hugging Face's H": {
 			`{"vision_config":{"num_attention_heads":16,"hidden_act":"gelu"},"text_config":{"num_attention_heads":8},"text_config_dict":{"num_attention_heads":16,"hidden_act":"gelu","layer_norm_eps":1e-6}}`,
-			Config{Mean: openAIMean, Std: openAIStd, Interpolation: "bicubic", Assumed: Assumed{Normalisation: true, Interpolation: true},
+			Config{Mean: openAIMean, Std: openAIStd, Interpolation: "bicubic", Assumed: Assumed{Normalisation: true, Interpolation: true, Pooling: true},
 				Vision: VisionConfig{Heads: 16, Activation: simd.GELU, Eps: 1e-5}, Text: TextConfig{Heads: 16, Activation: simd.GELU, Eps: 1e-6}},
 		},
 		"Hugging Face's defaults": {
 			`{"vision_config":{"num_attention_heads":16},"text_config":{}}`,
-			Config{Mean: openAIMean, Std: openAIStd, Interpolation: "bicubic", Assumed: Assumed{Normalisation: true, Interpolation: true},
+			Config{Mean: openAIMean, Std: openAIStd, Interpolation: "bicubic", Assumed: Assumed{Normalisation: true, Interpolation: true, Pooling: true},
 				Vision: VisionConfig{Heads: 16, Eps: 1e-5, Activation: simd.QuickGELU}, Text: TextConfig{Heads: 8, Eps: 1e-5, Activation: simd.QuickGELU}},
 		},
 	} {
 		s, err := configSettings([]byte(c.data))
 		require.NoError(t, err, name)
-		got := Config{Vision: VisionConfig{Width: 1280}, Text: TextConfig{Width: 1024}}
+		got := Config{Vision: VisionConfig{Width: 1280}, Text: TextConfig{Width: 1024, Vocabulary: clipVocabulary}}
 		require.NoError(t, got.resolve(s, false), name)
-		c.want.Vision.Width, c.want.Text.Width = 1280, 1024
+		c.want.Vision.Width, c.want.Text.Width, c.want.Text.Vocabulary = 1280, 1024, clipVocabulary
 		require.Equal(t, c.want, got, name)
 	}
 	for _, data := range []string{
-		`[]`, `{`, `{"vision_config":{"hidden_act":"gelu_new"}}`, `{"model_cfg":{"vision_cfg":{"pool_type":"avg"}}}`,
+		`[]`, `{`, `{"vision_config":{"hidden_act":"mish"}}`, `{"model_cfg":{"vision_cfg":{"pool_type":"avg"}}}`,
 		`{"model_cfg":{"text_cfg":{"no_causal_mask":true}}}`, `{"model_cfg":{"text_cfg":{"pool_type":"last"}}}`,
+		`{"model_cfg":{"vision_cfg":{"head_width":-64}}}`,
 	} {
 		_, err := configSettings([]byte(data))
 		require.ErrorIs(t, err, ErrConfig, data)
 	}
 	for _, data := range []string{
 		`{"model_cfg":{},"preprocess_cfg":{"std":[0,1,1],"mean":[0,0,0]}}`,
-		`{"model_cfg":{},"preprocess_cfg":{"interpolation":"random"}}`,
-		`{"model_cfg":{"vision_cfg":{"head_width":-64}}}`,
+		`{"model_cfg":{},"preprocess_cfg":{"interpolation":"nearest"}}`,
 		`{"model_cfg":{"vision_cfg":{"head_width":77}}}`,
 		`{"vision_config":{"layer_norm_eps":-1}}`,
 	} {

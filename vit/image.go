@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"slices"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"gonum.org/v1/gonum/blas/blas32"
@@ -79,6 +80,9 @@ func (c *CLIP) EncodePlans(ctx context.Context, img image.Image, plans []Plan, o
 // those of the prepared pixels. Options that resize do not apply to it and are
 // [ErrSize].
 func (c *CLIP) EncodePixels(ctx context.Context, p Pixels, opts ...ImageOption) (*Features, error) {
+	if err := c.loaded(); err != nil {
+		return nil, err
+	}
 	o := imageOptionsOf(opts)
 	if o.transform.kind != native {
 		return nil, fmt.Errorf("vit: %w: prepared pixels are not resized", ErrSize)
@@ -108,6 +112,9 @@ func (o imageOptions) planOrZero() Plan {
 }
 
 func (c *CLIP) pictures(imgs []image.Image, t transform) ([]picture, error) {
+	if err := c.loaded(); err != nil {
+		return nil, err
+	}
 	pictures := make([]picture, len(imgs))
 	for i, img := range imgs {
 		size, err := sizeOf(img)
@@ -215,5 +222,8 @@ func (c *CLIP) encodeBatch(r *run, pictures []picture, plans []Plan) ([][]*Featu
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return features, c.vision.encode(r, inputs, plans, out)
+	if err := c.vision.encode(r, inputs, plans, out); err != nil {
+		return nil, err
+	}
+	return features, r.checkFinite(slices.Concat(out...)...)
 }

@@ -237,24 +237,14 @@ func TestImageErrors(t *testing.T) {
 	require.ErrorIs(t, err, ErrSize)
 }
 
-// cancelAfter is a context that is cancelled when it was looked at n times.
-type cancelAfter struct {
-	context.Context
-	n int
-}
-
-func (c *cancelAfter) Err() error {
-	if c.n--; c.n < 0 {
-		return context.Canceled
-	}
-	return nil
-}
-
 func TestCancelledBetweenBlocks(t *testing.T) {
 	c := tiny.model(t)
 	steps := 0
-	_, err := c.EncodeImage(&cancelAfter{context.Background(), 4}, scene(20, 20), WithProgress(func(done, total int) {
-		steps++
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := c.EncodeImage(ctx, scene(20, 20), WithProgress(func(done, total int) {
+		if steps++; steps == 3 {
+			cancel()
+		}
 		require.Equal(t, steps, done)
 		require.Equal(t, tiny.Layers, total)
 	}))

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
@@ -120,13 +121,47 @@ const (
 	labelsNames     = "names" // JSON array
 	labelsTemplates = "templates_sha256"
 	labelsModel     = "model_sha256"
+	labelsDigest    = "sha256" // of all the others
 )
 
+// sum is the digest of everything that is saved; names are the JSON array.
+func (l *Labels) sum(names string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %q %q %q %d %d\n", labelsFormat, names, l.Templates, l.Model, l.Features.Rows, l.Features.Cols)
+	var buf []byte
+	for i := range l.Features.Rows {
+		buf = appendFloats(buf[:0], l.Features.Data[i*l.Features.Stride:][:l.Features.Cols])
+		h.Write(buf)
+	}
+	return digestString(h)
+}
+
+func appendFloats(dst []byte, x []float32) []byte {
+	for _, v := range x {
+		dst = binary.LittleEndian.AppendUint32(dst, math.Float32bits(v))
+	}
+	return dst
+}
+
+// check reports labels that cannot be saved.
+func (l *Labels) check() error {
+	switch {
+	case l == nil || len(l.Names) == 0:
+		return fmt.Errorf("vit: %w: no labels", ErrEmpty)
+	case l.Features.Rows != len(l.Names):
+		return fmt.Errorf("vit: %w: %d label names for %d rows of features", ErrModel, len(l.Names), l.Features.Rows)
+	case l.Features.Cols < 1 || l.Features.Stride < l.Features.Cols || len(l.Features.Data) < (l.Features.Rows-1)*l.Features.Stride+l.Features.Cols:
+		return fmt.Errorf("vit: %w: %d values of features, %d×%d by %d", ErrModel,
+			len(l.Features.Data), l.Features.Rows, l.Features.Cols, l.Features.Stride)
+	}
+	return nil
+}
+
 // WriteTo writes the labels as safetensors: tensor "features", the names and
-// digests in the metadata.
+// digests in the metadata, among them one of all that is written.
 func (l *Labels) WriteTo(w io.Writer) (int64, error) {
-	if l.Features.Rows != len(l.Names) {
-		return 0, fmt.Errorf("vit: %d label names for %d rows of features", len(l.Names), l.Features.Rows)
+	if err := l.check(); err != nil {
+		return 0, err
 	}
 	names, err := json.Marshal(l.Names)
 	if err != nil {
@@ -134,9 +169,7 @@ func (l *Labels) WriteTo(w io.Writer) (int64, error) {
 	}
 	var data []byte
 	for i := range l.Features.Rows {
-		for _, v := range l.Features.Data[i*l.Features.Stride:][:l.Features.Cols] {
-			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-		}
+		data = appendFloats(data, l.Features.Data[i*l.Features.Stride:][:l.Features.Cols])
 	}
 	features, err := safetensors.NewTensorView(safetensors.F32,
 		[]uint64{uint64(l.Features.Rows), uint64(l.Features.Cols)}, data)
@@ -148,6 +181,7 @@ func (l *Labels) WriteTo(w io.Writer) (int64, error) {
 		labelsNames:     string(names),
 		labelsTemplates: l.Templates,
 		labelsModel:     l.Model,
+		labelsDigest:    l.sum(string(names)),
 	})
 	if err != nil {
 		return 0, err
@@ -156,19 +190,46 @@ func (l *Labels) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-// Save writes the labels to a file, as WriteTo does.
-func (l *Labels) Save(path string) error {
-	f, err := os.Create(path)
+// Save writes the labels to a file, as WriteTo does. A file that is there is
+// replaced once the new one is complete and on disk; an error leaves it as it
+// was.
+func (l *Labels) Save(path string) (err error) {
+	if err := l.check(); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.part")
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
 	_, err = l.WriteTo(f)
-	return errors.Join(err, f.Close())
+	if err == nil {
+		err = errors.Join(f.Chmod(modeOf(path)), f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// modeOf is the permission bits of a file that is there, or of a new one.
+func modeOf(path string) os.FileMode {
+	if info, err := os.Stat(path); err == nil {
+		return info.Mode().Perm()
+	}
+	return 0o644
 }
 
 // OpenLabels reads labels from a file that [Labels.Save] wrote. Labels of
 // another model are [ErrModel]; other errors are those of [weights.Open].
 func (c *CLIP) OpenLabels(path string) (*Labels, error) {
+	if err := c.loaded(); err != nil {
+		return nil, err
+	}
 	f, err := weights.Open(path)
 	if err != nil {
 		return nil, err
@@ -177,23 +238,35 @@ func (c *CLIP) OpenLabels(path string) (*Labels, error) {
 	return c.LoadLabels(f)
 }
 
-// LoadLabels reads labels that [Labels.WriteTo] wrote.
+// LoadLabels reads labels that [Labels.WriteTo] wrote; data that were changed
+// since are [weights.ErrFormat], and so are those of earlier versions, which
+// had no digest to tell.
 func (c *CLIP) LoadLabels(f *weights.File) (*Labels, error) {
+	if err := c.loaded(); err != nil {
+		return nil, err
+	}
+	if f == nil {
+		return nil, fmt.Errorf("vit: %w: no file of labels", weights.ErrFormat)
+	}
 	meta := f.Metadata()
 	if meta["format"] != labelsFormat {
-		return nil, fmt.Errorf("vit: %w: format is %q, not %q", weights.ErrFormat, meta["format"], labelsFormat)
+		return nil, fmt.Errorf("vit: %w: format is %.60q, not %q: encode the labels again", weights.ErrFormat, meta["format"], labelsFormat)
 	}
 	l := &Labels{Templates: meta[labelsTemplates], Model: meta[labelsModel]}
-	if l.Model != c.digest {
-		return nil, fmt.Errorf("vit: %w: its digest is %.12s, this one's %.12s", ErrModel, l.Model, c.digest)
-	}
 	if err := json.Unmarshal([]byte(meta[labelsNames]), &l.Names); err != nil {
 		return nil, fmt.Errorf("vit: %w: names: %w", weights.ErrFormat, err)
 	}
-	data, err := f.Float32(labelsTensor, len(l.Names), c.config.Embed)
+	data, err := f.Float32(labelsTensor, len(l.Names), -1)
 	if err != nil {
 		return nil, err
 	}
-	l.Features = nn.Matrix(data, len(l.Names), c.config.Embed)
+	shape, _ := f.Shape(labelsTensor)
+	l.Features = nn.Matrix(data, shape[0], shape[1])
+	if meta[labelsDigest] != l.sum(meta[labelsNames]) {
+		return nil, fmt.Errorf("vit: %w: the digest of the labels does not match: the data are damaged", weights.ErrFormat)
+	}
+	if l.Model != c.digest || l.Features.Cols != c.config.Embed {
+		return nil, fmt.Errorf("vit: %w: its digest is %.12s, this one's %.12s", ErrModel, l.Model, c.digest)
+	}
 	return l, nil
 }

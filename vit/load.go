@@ -104,8 +104,9 @@ func (l *loader) text(c *Config) *textTower {
 
 // sizes reads from the shapes of the tensors what they tell. Where tensors
 // disagree the most common answer is taken, so that the check of all shapes
-// names the odd one.
-func sizes(v *weights.View) (c Config, err error) {
+// names the odd one. A grid that is not a square is that of the
+// configured picture, where one is.
+func sizes(v *weights.View, configured *image.Point) (c Config, err error) {
 	votes := func(name string, dims ...any) int {
 		count := map[int]int{}
 		best := 0
@@ -149,11 +150,9 @@ func sizes(v *weights.View) (c Config, err error) {
 		c.Embed = votes("embedding", "visual.proj", 1, "text_projection", 1)
 	}
 	cells := votes("image tower's grid", positions, 0) - 1
-	side := int(math.Sqrt(float64(max(cells, 0))))
-	if err == nil && (cells < 1 || side*side != cells) {
-		err = fmt.Errorf("%w: %s has %d rows: want one more than a square", weights.ErrShape, positions, cells+1)
+	if err == nil {
+		err = c.Vision.setGrid(positions, cells, configured)
 	}
-	c.Vision.Grid = image.Pt(side, side)
 
 	c.Text.Width = votes("text tower's width", "ln_final.weight", 0, "ln_final.bias", 0,
 		"positional_embedding", 1, "token_embedding.weight", 1, "text_projection", 0)
@@ -166,6 +165,25 @@ func sizes(v *weights.View) (c Config, err error) {
 		err = fmt.Errorf("%w: no blocks under %s or %s", weights.ErrMissing, visionBlocks, textBlocks)
 	}
 	return c, err
+}
+
+// setGrid finds the grid of so many cells: that of the configured picture, or a
+// square where there is none.
+func (c *VisionConfig) setGrid(positions string, cells int, configured *image.Point) error {
+	if configured != nil {
+		c.Image, c.Grid = *configured, configured.Div(c.Patch)
+		if int64(c.Grid.X)*int64(c.Grid.Y) != int64(cells) || cells < 1 {
+			return fmt.Errorf("%w: %w: image_size %d×%d is a grid of %d×%d, but %s has %d rows besides the class token's",
+				ErrConfig, weights.ErrShape, c.Image.X, c.Image.Y, c.Grid.X, c.Grid.Y, positions, cells)
+		}
+		return nil
+	}
+	side := int(math.Sqrt(float64(max(cells, 0))))
+	if cells < 1 || side*side != cells {
+		return fmt.Errorf("%w: %s has %d rows: want one more than a square", weights.ErrShape, positions, cells+1)
+	}
+	c.Grid = image.Pt(side, side)
+	return nil
 }
 
 // layers counts the blocks under a prefix, as one more than the last number,
@@ -204,6 +222,9 @@ func checksum(x []float32) uint32 {
 func textDigest(c TextConfig) hash.Hash {
 	h := sha256.New()
 	fmt.Fprintf(h, "text heads %d activation %d eps %v\n", c.Heads, c.Activation, c.Eps)
+	if c.Pooling != PoolLargest {
+		fmt.Fprintf(h, "end token %d\n", c.EndToken)
+	}
 	return h
 }
 

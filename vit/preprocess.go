@@ -37,7 +37,7 @@ type transform struct {
 type transformKind uint8
 
 const (
-	native transformKind = iota // square, of the model's own size
+	native transformKind = iota // of the model's own size
 	square
 	shortSide
 	centerCrop
@@ -58,7 +58,11 @@ func Resize(n int) ImageOption { return transform{square, n} }
 func ShortSide(n int) ImageOption { return transform{shortSide, n} }
 
 // CenterCrop makes the short side n pixels, then cuts the n×n in the middle:
-// CLIP's own transform for classification.
+// CLIP's own transform for classification. A model whose preprocessor crops less
+// than the short side gets a short side that is longer than n in the same
+// proportion. Where a preprocessor_config.json lies beside the weights, details
+// are those of Hugging Face: the picture is converted to RGB before the resize,
+// and the corner of the cut is rounded down.
 // Source: openai/CLIP clip/clip.py:_transform.
 func CenterCrop(n int) ImageOption { return transform{centerCrop, n} }
 
@@ -102,23 +106,29 @@ func (t transform) geometry(size image.Point, c *Config) (g geometry, err error)
 	if size.X < 1 || size.Y < 1 {
 		return g, fmt.Errorf("vit: %w: picture of %d×%d pixels", ErrSize, size.X, size.Y)
 	}
-	n := t.n
-	if t.kind == native {
-		n = c.Vision.Size()
+	resized, n := c.Vision.input(), t.n
+	if t.kind != native {
+		resized = image.Pt(n, n)
 	}
-	if n < 1 || n > maxPixels {
-		return g, fmt.Errorf("vit: %w: %d pixels asked for", ErrSize, n)
+	if min(resized.X, resized.Y) < 1 || max(resized.X, resized.Y) > maxPixels {
+		return g, fmt.Errorf("vit: %w: %d×%d pixels asked for", ErrSize, resized.X, resized.Y)
 	}
-	resized := image.Pt(n, n)
 	switch t.kind {
 	case shortSide:
 		resized = roundedSides(size, n, c.Vision.Patch)
 	case centerCrop:
-		resized = pix.ShortSide(size, n)
+		short := n
+		if c.processor.short > 1 {
+			short = int(min(math.Round(float64(n)*c.processor.short), maxPixels))
+		}
+		resized = pix.ShortSide(size, short)
 	}
 	g = geometry{size, resized, image.Rectangle{Max: resized}}
 	if t.kind == centerCrop {
 		g.crop = pix.CropRect(resized, n)
+		if c.processor.floorCrop {
+			g.crop = image.Rect(0, 0, n, n).Add(resized.Sub(image.Pt(n, n)).Div(2))
+		}
 	}
 	if crop := g.crop.Size(); int64(crop.X)*int64(crop.Y) > maxPixels {
 		return g, fmt.Errorf("vit: %w: %d×%d pixels would become %d×%d", ErrSize, size.X, size.Y, crop.X, crop.Y)
@@ -156,6 +166,9 @@ func (g geometry) region() image.Rectangle {
 // Pillow does, in its own colour channels, then converted to RGB and
 // normalised.
 func (c *CLIP) Preprocess(img image.Image, opts ...ImageOption) (Pixels, error) {
+	if err := c.loaded(); err != nil {
+		return Pixels{}, err
+	}
 	size, err := sizeOf(img)
 	if err != nil {
 		return Pixels{}, err
@@ -170,7 +183,11 @@ func (c *CLIP) Preprocess(img image.Image, opts ...ImageOption) (Pixels, error) 
 
 // prepare fills the planes of a picture.
 func (c *CLIP) prepare(ctx context.Context, dst []float32, img image.Image, g geometry) error {
-	rgb, err := pix.Resize(ctx, img, pix.Target{Size: g.resized, Keep: g.crop, Filter: c.filter()})
+	resize := pix.Resize
+	if c.config.processor.rgbFirst {
+		resize = new(pix.Scratch).ResizeRGB
+	}
+	rgb, err := resize(ctx, img, pix.Target{Size: g.resized, Keep: g.crop, Filter: c.filter()})
 	if err != nil {
 		return pictureError(err)
 	}

@@ -79,6 +79,12 @@ func (c *CLIP) EncodeText(ctx context.Context, texts []string, opts ...TextOptio
 
 // tokenize returns the sequences of n texts.
 func (c *CLIP) tokenize(ctx context.Context, n int, text func(i int) string) (*sequences, error) {
+	if err := c.loaded(); err != nil {
+		return nil, err
+	}
+	if name := c.config.Text.Tokenizer; name != "" {
+		return nil, fmt.Errorf("vit: %w: %w: the tokenizer of the model is %s, not CLIP's: encode its token ids with EncodeTokens", ErrConfig, ErrToken, name)
+	}
 	tok, seqs := c.tokenizer(), &sequences{}
 	for i := range n {
 		if err := ctx.Err(); err != nil {
@@ -105,11 +111,15 @@ func abbreviate(s string) string {
 
 // EncodeTokens returns the features of token sequences, one row each, projected
 // but not normalised: those of the first largest id of the sequence, which is
-// the end token in CLIP's vocabulary. Rows may be shorter than the context;
-// what follows the largest id makes no difference. Ids outside the vocabulary
-// and rows without ids are [ErrToken], rows longer than the context
-// [tokenizer.ErrTooLong].
+// the end token in CLIP's vocabulary; for a model whose configuration names
+// another end token, those of its first place. Rows may be shorter than the
+// context; what follows makes no difference. Ids outside the vocabulary, rows
+// without ids and rows without that end token are [ErrToken], rows longer than
+// the context [tokenizer.ErrTooLong].
 func (c *CLIP) EncodeTokens(ctx context.Context, ids [][]int32, opts ...TextOption) (blas32.General, error) {
+	if err := c.loaded(); err != nil {
+		return blas32.General{}, err
+	}
 	seqs := &sequences{}
 	for i, row := range ids {
 		row, err := c.cut(row)
@@ -175,8 +185,8 @@ func (s *sequences) slice(lo, hi int) [][]int32 {
 	return all
 }
 
-// cut ends a row after its first largest id: the mask is causal, so nothing
-// after it matters.
+// cut ends a row after the token that it is pooled at: the mask is causal, so
+// nothing after it matters.
 func (c *CLIP) cut(ids []int32) ([]int32, error) {
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("no %w", ErrToken)
@@ -184,13 +194,21 @@ func (c *CLIP) cut(ids []int32) ([]int32, error) {
 	if n := c.config.Text.Context; len(ids) > n {
 		return nil, fmt.Errorf("%w: %d tokens, the model takes %d", tokenizer.ErrTooLong, len(ids), n)
 	}
-	last := 0
+	last, end := 0, -1
 	for i, id := range ids {
 		if id < 0 || int(id) >= c.config.Text.Vocabulary {
 			return nil, fmt.Errorf("%w %d is not in the vocabulary of %d", ErrToken, id, c.config.Text.Vocabulary)
 		}
 		if id > ids[last] {
 			last = i
+		}
+		if id == c.config.Text.EndToken && end < 0 {
+			end = i
+		}
+	}
+	if c.config.Text.Pooling == PoolEndToken {
+		if last = end; end < 0 {
+			return nil, fmt.Errorf("%w: the row does not have the end token %d", ErrToken, c.config.Text.EndToken)
 		}
 	}
 	return ids[:last+1], nil
@@ -280,7 +298,7 @@ func (c *CLIP) encodeSequences(ctx context.Context, seqs *sequences, o textOptio
 		}
 		mark := r.ws.Mark()
 		features, err := t.encode(r, tree, tiles)
-		if err := cmp.Or(err, ctx.Err()); err != nil {
+		if err := cmp.Or(err, ctx.Err(), r.checkFinite(features)); err != nil {
 			return err
 		}
 		for i, s := range tree.of {

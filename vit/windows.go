@@ -48,6 +48,9 @@ func (w Windows) rects(size image.Point) []image.Rectangle {
 // they are resized, each by itself. Options that resize are [ErrSize], and so are windows without
 // extent or without a step, and more than 65,536 of them.
 func (c *CLIP) EncodeWindows(ctx context.Context, img image.Image, w Windows, opts ...ImageOption) ([]*Features, error) {
+	if err := c.loaded(); err != nil {
+		return nil, err
+	}
 	o := imageOptionsOf(opts)
 	if o.transform.kind != native {
 		return nil, fmt.Errorf("vit: %w: windows have a size of their own", ErrSize)
