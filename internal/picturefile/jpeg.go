@@ -29,7 +29,11 @@ func (d *decoder) jpeg() (*pix.Picture, error) {
 	if m, ok := img.(*image.Gray); ok {
 		return &pix.Picture{Mode: pix.ModeGray, Rect: m.Rect, Stride: m.Stride, Pix: m.Pix}, nil
 	}
-	return pix.FromImage(d.ctx, img)
+	rgb, err := pix.ToRGB(d.ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	return &pix.Picture{Mode: pix.ModeRGB, Rect: image.Rect(0, 0, rgb.Width, rgb.Height), Stride: 3 * rgb.Width, Pix: rgb.Pix}, nil
 }
 
 // jpegMetadata finds the first EXIF and XMP before the pixels.

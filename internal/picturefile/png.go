@@ -45,14 +45,17 @@ func (d *decoder) png() (*pix.Picture, error) {
 	if err != nil {
 		return nil, truncated("pixel data", err)
 	}
-	if err := checkLines(2*f.lineBytes(f.width), p); err != nil {
-		return nil, err
+	direct := f.bits == 8 && !f.interlaced
+	if !direct {
+		if err := checkLines(2*f.lineBytes(f.width), p); err != nil {
+			return nil, err
+		}
 	}
 	switch {
+	case direct:
+		err = d.pngDirect(z, p)
 	case f.interlaced:
 		err = d.adam7(f, z, p)
-	case f.bits == 8:
-		err = d.pngDirect(z, p)
 	default:
 		err = d.pngRows(f, z, f.width, f.height, func(y int, line []byte) { f.unpack(p.Row(y), line) })
 	}
