@@ -200,3 +200,32 @@ func encodeAllocates(t *testing.T, m *Model, opaque image.Image) {
 		require.LessOrEqual(t, n, returned+64<<10, name)
 	}
 }
+
+// TestScratchShrinks: after pictures and inputs of growing sizes, and after many
+// prompts, a model holds what recent calls needed.
+func TestScratchShrinks(t *testing.T) {
+	m, err := Load(procedural(t, micro()))
+	require.NoError(t, err)
+	call := func(picture, input, prompts int) {
+		e, err := m.Encode(t.Context(), image.NewGray(image.Rect(0, 0, picture, picture)), InputSize(input))
+		require.NoError(t, err)
+		_, err = m.Predict(t.Context(), e, make([]Prompt, prompts))
+		require.NoError(t, err)
+	}
+	small := func() uint64 {
+		for range 10 {
+			call(64, 32, 1)
+		}
+		for range 3 {
+			runtime.GC()
+		}
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := small()
+	for i := range 24 {
+		call(100+20*i, 32+8*i, 1+i/4)
+	}
+	require.Less(t, small(), before+256<<10)
+}
