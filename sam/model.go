@@ -50,7 +50,7 @@ func (f option) load(o *options) { f(o) }
 // DecoderHeads gives the attention heads of the decoder, which no shape tells.
 // It overrides what the checkpoint says in its config.json
 // (mask_decoder_config.num_attention_heads) or metadata (decoder_num_heads);
-// the default is 8, which all published models have.
+// the default is 8, which all published models have. 0 is as good as none.
 func DecoderHeads(n int) Option { return option(func(o *options) { o.heads = n }) }
 
 // DecoderEpsilon gives the epsilon of the layer norms in the decoder's two-way

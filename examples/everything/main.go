@@ -159,7 +159,7 @@ func (j job) save(masks []sam.Mask) (*image.NRGBA, error) {
 	if err != nil {
 		return nil, err
 	}
-	return overlay, errors.Join(sam.WriteCOCO(f, j.file, masks), f.Close())
+	return overlay, errors.Join(sam.WriteCOCO(f, j.file, masks, sam.PictureSize(j.picture.Bounds().Size())), f.Close())
 }
 
 // coverage is the share of the picture that lies in a mask.
