@@ -52,13 +52,20 @@
 //
 // # Errors
 //
-// Sizes come from code, not from users: a mismatch is a programming error and
-// panics with a message that starts with "simd: ".
+// Every operation checks the sizes, strides and lengths of all operands before
+// it touches any: the data of a matrix reaches up to the last column of its
+// last row, a stride is at least the columns, and slices that belong together
+// have one length. Sizes come from code, not from users, so a mistake is a
+// panic, with a message that starts with "simd: ", and nothing is written. The
+// methods of [BLAS] panic as gonum's do.
+//
+// A panic of a function given to [Team.Do] surfaces in the goroutine that
+// called Do, and the team remains usable.
 //
 // # Files
 //
 // What is plain Go and so the specification ends in _generic.go. The assembly
-// is generated, by go generate, from the module in _asm: _asm/gemm and
+// is generated, by go generate ./simd, from the module in _asm: _asm/gemm and
 // _asm/vector for amd64, with avo, and _asm/neon. Every function names its
 // plain Go and the features it needs.
 //

@@ -28,8 +28,7 @@ type vectors struct {
 
 // LayerNorm stores (x - mean)/sqrt(variance + eps)·weight + bias, row by row,
 // in dst, which may be x. The variance is the mean square of x - mean, taken
-// in a second pass, so a large mean costs no accuracy: an entry is within
-// 4·eps·(|y|max + |x - mean|max/σ... of the exact one.
+// in a second pass, so that it loses nothing to a large mean.
 func (k Kernel) LayerNorm(t *Team, dst, x blas32.General, weight, bias []float32, eps float32) {
 	checkMatrix("LayerNorm", "x", x)
 	checkSize("LayerNorm", "dst", dst, x.Rows, x.Cols)

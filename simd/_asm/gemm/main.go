@@ -1,6 +1,6 @@
 // Command gemm writes the tiles of the matrix product for amd64.
 //
-//	go run ./gemm -isa avx512 -out ../gemm_avx512_amd64.s -stubs ../gemm_avx512_amd64.go -pkg simd
+//	go generate ./simd
 //
 // One function holds a body for every number of rows up to the tile's and for
 // one or two vectors of columns, and jumps to the one asked for. A body keeps
@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"os"
 
 	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
@@ -73,6 +74,7 @@ func main() {
 	}
 	ConstraintExpr("!purego,!noasm")
 	s.generate()
+	os.Args = []string{"go", "generate", "./simd"} // what the files name as their command
 	Generate()
 }
 
