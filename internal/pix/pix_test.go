@@ -388,6 +388,14 @@ func TestTriangleUpsampling(t *testing.T) {
 	require.Equal(t, []uint8{25, 44, 81, 119, 156, 175}, out)
 }
 
+// Asking for single pixels allocates nothing.
+func TestAtAllocates(t *testing.T) {
+	for mode := range modes {
+		p := formula(mode, 3, 3)
+		require.Zero(t, testing.AllocsPerRun(10, func() { p.RGBA64At(1, 2) }), "%v", mode)
+	}
+}
+
 func FuzzResize(f *testing.F) {
 	f.Add(5, 7, 224, 224, byte(0))
 	f.Add(1, 3000, 1, 1, byte(1))

@@ -259,8 +259,10 @@ func (s samples) passHorizontal(budget *budget, a scaler, shift, y0, y1 int) (sa
 	out := s.after(a.to-a.from, y1-y0)
 	var mem lineMemory
 	for first := a.from; first < a.to; {
-		end, table := a.block(s.mem, &mem, first)
-		var err error
+		end, table, err := a.block(budget, s.mem, &mem, first)
+		if err != nil {
+			return out, err
+		}
 		if table == nil {
 			err = s.wideOutput(budget, &mem, a, first, shift, y0, out)
 		} else {
@@ -364,7 +366,10 @@ func (s *samples) wideOutput(budget *budget, mem *lineMemory, a scaler, x, shift
 	for i := range sums {
 		sums[i] = 1 << (precision - 1)
 	}
-	w := a.window(x)
+	w, err := a.window(budget, x)
+	if err != nil {
+		return err
+	}
 	for from := w.first; from < w.end; from += maxWeights {
 		part := w.fill(mem.weights[:maxWeights], from)
 		for y := range out.height {
@@ -420,7 +425,10 @@ func (s *samples) verticalBlock(budget *budget, d scaler, x0, x1 int, out sample
 		for i := range sums {
 			sums[i] = 1 << (precision - 1)
 		}
-		window := d.window(y)
+		window, err := d.window(budget, y)
+		if err != nil {
+			return err
+		}
 		for from := window.first; from < window.end; from += maxWeights {
 			at, w := from, window.fill(weights, from)
 			for ; len(w) >= 4; at, w = at+4, w[4:] {

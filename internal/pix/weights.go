@@ -45,13 +45,18 @@ func (s *scaler) bounds(i int) (first, end int, center float64) {
 	return max(int(center-s.support+0.5), 0), min(int(center+s.support+0.5), s.in), center
 }
 
-func (s *scaler) window(i int) window {
+func (s *scaler) window(budget *budget, i int) (window, error) {
 	first, end, center := s.bounds(i)
 	w := window{first, end, center, 0, s.inverse, s.filter}
 	for x := first; x < end; x++ {
+		if (x-first)%checkEvery == checkEvery-1 {
+			if err := budget.spend(checkEvery); err != nil {
+				return w, err
+			}
+		}
 		w.sum += w.at(x)
 	}
-	return w
+	return w, nil
 }
 
 func (w *window) at(x int) float64 {
@@ -91,7 +96,7 @@ func (s *scaler) most() int { return min(int(2*s.support)+2, s.in) }
 
 // block returns the taps of outputs from first on, as many as a table holds, and
 // the output behind them; no table where one output alone is too much.
-func (s *scaler) block(mem *Scratch, line *lineMemory, first int) (end int, table []taps) {
+func (s *scaler) block(budget *budget, mem *Scratch, line *lineMemory, first int) (end int, table []taps, err error) {
 	total := 0
 	for end = first; end < s.to; end++ {
 		a, b, _ := s.bounds(end)
@@ -100,7 +105,7 @@ func (s *scaler) block(mem *Scratch, line *lineMemory, first int) (end int, tabl
 		}
 	}
 	if end == first {
-		return first + 1, nil
+		return first + 1, nil, nil
 	}
 	if total = min(total, maxTable); len(line.weights) < total {
 		line.weights = mem.newInts(total)
@@ -108,10 +113,13 @@ func (s *scaler) block(mem *Scratch, line *lineMemory, first int) (end int, tabl
 	table = mem.newTaps(end - first)
 	rest := line.weights
 	for i := range table {
-		w := s.window(first + i)
+		w, err := s.window(budget, first+i)
+		if err != nil {
+			return end, nil, err
+		}
 		n := w.end - w.first
 		table[i] = taps{w.first, w.fill(rest[:n], w.first)}
 		rest = rest[n:]
 	}
-	return end, table
+	return end, table, nil
 }
