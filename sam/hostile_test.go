@@ -2,6 +2,7 @@ package sam
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"image"
 	"math"
@@ -172,6 +173,38 @@ func TestImpossibleSizes(t *testing.T) {
 		_, err := Load(checkpoint(t, c, func([]float32, string, []int) {}))
 		require.ErrorIs(t, err, ErrConfig, want)
 		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestConfigKeys: a key of a file beside the weights that says something else
+// than the tensors, or asks for something that there is not, is named.
+func TestConfigKeys(t *testing.T) {
+	var b bytes.Buffer
+	require.NoError(t, weights.Write(t.Context(), &b, procedural(t, micro()), weights.F32))
+	load := func(name, data string) error {
+		file, err := weights.OpenFS(fstest.MapFS{"model.safetensors": {Data: b.Bytes()}, name: {Data: []byte(data)}}, ".")
+		require.NoError(t, err)
+		_, err = Load(file)
+		return err
+	}
+	c := micro()
+	for file, keys := range map[string][]expected{"config.json": c.configKeys(), "preprocessor_config.json": c.preprocessorKeys()} {
+		for _, k := range keys {
+			with := func(v any) string {
+				set := map[string]any{k.key: v, "unknown": 1}
+				if k.section != "" {
+					set = map[string]any{k.section: set}
+				}
+				data, err := json.Marshal(set)
+				require.NoError(t, err)
+				return string(data)
+			}
+			require.NoError(t, load(file, with(k.value)))
+			require.NoError(t, load(file, with(nil)))
+			err := load(file, with("gelu_new"))
+			require.ErrorIs(t, err, ErrConfig)
+			require.ErrorContains(t, err, k.key)
+		}
 	}
 }
 

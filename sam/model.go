@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,6 +130,12 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
 	if err := m.config.settings(f.Config(), f.Metadata()); err != nil {
+		return nil, fmt.Errorf("sam: %w", err)
+	}
+	if err := cmp.Or(
+		compare("config.json", f.Config(), m.config.configKeys()),
+		compare("preprocessor_config.json", f.PreprocessorConfig(), m.config.preprocessorKeys()),
+	); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
 	if o.heads != 0 {
