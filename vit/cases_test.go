@@ -105,8 +105,14 @@ func (e *expectedError) check(err error) error {
 	return nil
 }
 
-func TestCheckpointCases(t *testing.T) {
-	root := filepath.Join(golden.Root(t), "..", "cases")
+func TestCheckpointCases(t *testing.T) { testCases(t, "cases") }
+
+// TestConfigurationCases are those of testdata/config, whose README says how
+// they were made.
+func TestConfigurationCases(t *testing.T) { testCases(t, "config") }
+
+func testCases(t *testing.T, folder string) {
+	root := filepath.Join(golden.Root(t), "..", folder)
 	data, err := os.ReadFile(filepath.Join(root, "checkpoints.json"))
 	require.NoError(t, err)
 	var index struct {
