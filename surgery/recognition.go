@@ -33,6 +33,9 @@ type Recognition struct {
 // Source: the paper's multi-label recognition; softmax as in openai/CLIP's
 // README.
 func Recognize(f *vit.Features, text blas32.General, logitScale float32) (*Recognition, error) {
+	if f == nil {
+		return nil, fmt.Errorf("surgery: %w: the image features are nil", ErrGrid)
+	}
 	top := *f // its class row alone, as a grid of one cell
 	top.Tokens.Rows = min(f.Tokens.Rows, 1)
 	top.Grid.X, top.Grid.Y = 0, 0

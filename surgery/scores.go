@@ -120,6 +120,9 @@ func RemoveRedundant(f *vit.Features, text, redundant blas32.General) (*Scores, 
 
 // project multiplies the unit rows of f with the rows of text.
 func project(f *vit.Features, text blas32.General) (*Scores, error) {
+	if f == nil {
+		return nil, fmt.Errorf("surgery: %w: the image features are nil", ErrGrid)
+	}
 	if f.Tokens.Cols != text.Cols {
 		return nil, fmt.Errorf("surgery: %w: %d columns, image features have %d", ErrText, text.Cols, f.Tokens.Cols)
 	}

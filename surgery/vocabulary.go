@@ -84,6 +84,9 @@ func Nouns(names ...string) []Class {
 }
 
 func (v *Vocabulary) check() error {
+	if v == nil {
+		return fmt.Errorf("surgery: %w: the vocabulary is nil", ErrLabel)
+	}
 	if len(v.Of) != v.Text.Rows || v.Text.Rows < 1 || len(v.Classes) > maxClasses {
 		return fmt.Errorf("surgery: %w: %d classes, %d texts of %d", ErrLabel, len(v.Classes), len(v.Of), v.Text.Rows)
 	}

@@ -1,6 +1,10 @@
 package surgery
 
-import "github.com/clipsurgery/clipsurgery/vit"
+import (
+	"fmt"
+
+	"github.com/clipsurgery/clipsurgery/vit"
+)
 
 // Words says where a picture supports each token of a sentence: label-set
 // surgery of the image features with the features of all tokens before pooling,
@@ -11,7 +15,12 @@ import "github.com/clipsurgery/clipsurgery/vit"
 // more than the nouns before them, whose meaning they carry on.
 // Source: the multimodal visualisation of the paper, after xmed-lab/CLIP_Surgery
 // issue 5.
-func Words(f *vit.Features, t *vit.TextTokens) (*Scores, error) { return FeatureSurgery(f, t.Features) }
+func Words(f *vit.Features, t *vit.TextTokens) (*Scores, error) {
+	if t == nil {
+		return nil, fmt.Errorf("surgery: %w: the text's tokens are nil", ErrText)
+	}
+	return FeatureSurgery(f, t.Features)
+}
 
 // Support is the largest score of a cell for each text: how much the picture
 // supports it anywhere.

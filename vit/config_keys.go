@@ -30,8 +30,8 @@ type configKey struct {
 type configSection struct {
 	name string // as docs/configuration.md has it
 	keys []configKey
-	// open says that other keys are bookkeeping. Elsewhere they are refused:
-	// they might change numbers.
+	// open says that other keys are bookkeeping, as those that begin with _ are
+	// everywhere. Elsewhere they are refused: they might change numbers.
 	open bool
 }
 
@@ -113,8 +113,7 @@ var (
 	), true}
 
 	pretrained = slices.Concat(
-		keys(keyHarmless, `_name_or_path _commit_hash _attn_implementation _attn_implementation_internal
-			_attn_implementation_autoset _output_attentions attn_implementation name_or_path architectures
+		keys(keyHarmless, `attn_implementation name_or_path architectures auto_map
 			transformers_version torch_dtype dtype return_dict use_return_dict output_attentions
 			output_hidden_states use_cache torchscript use_bfloat16 tf_legacy_loss pruned_heads tie_word_embeddings tie_encoder_decoder
 			chunk_size_feed_forward is_encoder_decoder is_decoder add_cross_attention cross_attention_hidden_size
@@ -140,7 +139,7 @@ var (
 // feature_extraction_clip.py.
 var preprocessorRoot = configSection{"preprocessor_config.json", slices.Concat(
 	keys(keyUsed, "image_mean image_std resample do_normalize do_rescale rescale_factor size crop_size do_center_crop use_square_size do_convert_rgb"),
-	keys(keyHarmless, `image_processor_type feature_extractor_type processor_class _processor_class _valid_processor_keys
+	keys(keyHarmless, `image_processor_type feature_extractor_type processor_class
 		auto_map default_to_square device data_format input_data_format return_tensors disable_grouping
 		num_channels transformers_version pad_size`),
 	refusedExcept("do_resize", true),
@@ -192,7 +191,7 @@ func (s configSection) check(o object) object {
 		}
 		i := slices.IndexFunc(s.keys, func(k configKey) bool { return k.name == name })
 		switch {
-		case i < 0 && !s.open:
+		case i < 0 && !s.open && name[:min(1, len(name))] != "_":
 			o.fail("", "unknown key %.60q, which may change results", name)
 		case i >= 0 && s.keys[i].use == keyRefused &&
 			!slices.ContainsFunc(s.keys[i].except, func(v any) bool { return reflect.DeepEqual(v, value) }):
