@@ -98,6 +98,9 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	if o.err != nil {
 		return nil, o.err
 	}
+	if f == nil {
+		return nil, fmt.Errorf("vit: %w: the checkpoint is nil", ErrConfig)
+	}
 	view, err := weights.CLIP(f)
 	if err != nil {
 		return nil, fmt.Errorf("vit: %w", err)

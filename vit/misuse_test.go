@@ -59,6 +59,8 @@ func TestSaveReplacesLabelsAtomically(t *testing.T) {
 }
 
 func TestNilModels(t *testing.T) {
+	_, err := Load(nil)
+	require.ErrorIs(t, err, ErrConfig)
 	ctx, img := context.Background(), image.NewGray(image.Rect(0, 0, 8, 8))
 	for _, c := range []*CLIP{nil, {}} {
 		for name, call := range map[string]func() error{
