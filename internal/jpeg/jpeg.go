@@ -123,6 +123,9 @@ type component struct {
 func (d *decoder) config() Config { return Config{d.width, d.height, len(d.components)} }
 
 func (d *decoder) decode() ([]uint8, error) {
+	if !d.progressive {
+		d.useStandardCodes()
+	}
 	if !d.progressive && len(d.scan.components) == len(d.components) {
 		d.out.init(d, make([]uint8, d.width*d.height*len(d.components)))
 		return d.out.pix, d.decodeDirect()

@@ -62,6 +62,22 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// A file without Huffman tables has the standard ones.
+func TestStandardCodes(t *testing.T) {
+	data := fixtures(t)["baseline_420"]
+	want, err := Decode(t.Context(), data, 1<<20)
+	require.NoError(t, err)
+	for range 4 {
+		at := bytes.Index(data, []byte{0xff, markerDHT})
+		size := 2 + int(binary.BigEndian.Uint16(data[at+2:]))
+		data = append(bytes.Clone(data[:at]), data[at+size:]...)
+	}
+	require.NotContains(t, string(data), "\xff\xc4")
+	got, err := Decode(t.Context(), data, 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
 // replaceFrame changes the marker of the frame.
 func replaceFrame(data []byte, marker uint8) []byte {
 	data = bytes.Clone(data)
