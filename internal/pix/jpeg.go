@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"image"
+
+	"github.com/clipsurgery/clipsurgery/internal/chroma"
 )
 
 // checkYCbCr reports planes that are too short for what they claim to hold.
@@ -29,7 +31,7 @@ func fromYCbCr(ctx context.Context, mem *Scratch, m *image.YCbCr) (*raster, erro
 	b := m.Bounds()
 	out := newRaster(mem, ModeRGB, b.Dx(), b.Dy())
 	w := out.width
-	u := newUpsampler(mem, m)
+	u := newUpsampler(m)
 	cb, cr := mem.newBytes(w), mem.newBytes(w)
 	budget := budget{ctx: ctx}
 	for y := range out.height {
@@ -38,23 +40,10 @@ func fromYCbCr(ctx context.Context, mem *Scratch, m *image.YCbCr) (*raster, erro
 		}
 		u.row(cb, m.Cb, y)
 		u.row(cr, m.Cr, y)
-		luma, dst := m.Y[m.YOffset(b.Min.X, b.Min.Y+y):][:w], out.row(y)
-		for x, l := range luma {
-			ycc(dst[3*x:3*x+3:3*x+3], l, cb[x], cr[x])
-		}
+		chroma.RGB(out.row(y), m.Y[m.YOffset(b.Min.X, b.Min.Y+y):][:w], cb, cr)
 	}
 	return out, nil
 }
-
-func ycc(dst []uint8, y, cb, cr uint8) {
-	const half = 1 << 15
-	l, b, r := int32(y), int32(cb)-128, int32(cr)-128
-	dst[0] = clampByte(l + (91881*r+half)>>16)          // 1.40200
-	dst[1] = clampByte(l + (-22554*b-46802*r+half)>>16) // 0.34414, 0.71414
-	dst[2] = clampByte(l + (116130*b+half)>>16)         // 1.77200
-}
-
-func clampByte(v int32) uint8 { return uint8(min(max(v, 0), 255)) }
 
 // upsampler brings rows of chroma to the width of the picture.
 type upsampler struct {
@@ -63,19 +52,15 @@ type upsampler struct {
 	fancy  bool
 	width  int // of a row of chroma
 	height int
-	sums   []int32
 }
 
-func newUpsampler(mem *Scratch, m *image.YCbCr) *upsampler {
+func newUpsampler(m *image.YCbCr) *upsampler {
 	b := m.Bounds()
 	u := &upsampler{m: m}
 	u.fx, u.fy = subsampling(m.SubsampleRatio)
 	u.width, u.height = (b.Dx()+u.fx-1)/u.fx, (b.Dy()+u.fy-1)/u.fy
 	aligned := b.Min.X%u.fx == 0 && b.Min.Y%u.fy == 0
 	u.fancy = aligned && u.fx <= 2 && u.fy <= 2 && u.fx*u.fy > 1 && (u.fx == 1 || u.width > 2)
-	if u.fancy && u.fy == 2 {
-		u.sums = mem.newInts(u.width)
-	}
 	return u
 }
 
@@ -89,26 +74,20 @@ func (u *upsampler) row(dst, plane []uint8, y int) {
 		}
 		return
 	}
-	chroma := func(y int) []uint8 {
+	samples := func(y int) []uint8 {
 		y = min(max(y, 0), u.height-1)
 		return plane[u.m.COffset(b.Min.X, b.Min.Y+y*u.fy):][:u.width]
 	}
-	near := chroma(y / u.fy)
+	near := samples(y / u.fy)
 	if u.fy == 1 {
-		h2v1(dst, near)
+		chroma.H2V1(dst, near)
 		return
 	}
-	far := chroma(y/2 - 1 + 2*(y%2)) // above for even rows, below for odd ones
-	for x := range u.sums {
-		u.sums[x] = 3*int32(near[x]) + int32(far[x])
-	}
+	far := samples(y/2 - 1 + 2*(y%2)) // above for even rows, below for odd ones
 	if u.fx == 2 {
-		h2v2(dst, u.sums)
-		return
-	}
-	bias := int32(1 + y%2)
-	for x := range dst {
-		dst[x] = uint8((u.sums[x] + bias) >> 2)
+		chroma.H2V2(dst, near, far)
+	} else {
+		chroma.H1V2(dst, near, far, y%2 == 1)
 	}
 }
 
@@ -126,38 +105,4 @@ func subsampling(r image.YCbCrSubsampleRatio) (fx, fy int) {
 		return 4, 2
 	}
 	return 1, 1
-}
-
-func h2v1(dst, src []uint8) {
-	for x := range dst {
-		i := x / 2
-		v := int32(src[i])
-		switch {
-		case x%2 == 0 && i == 0, x%2 == 1 && i == len(src)-1:
-		case x%2 == 0:
-			v = (3*v + int32(src[i-1]) + 1) >> 2
-		default:
-			v = (3*v + int32(src[i+1]) + 2) >> 2
-		}
-		dst[x] = uint8(v)
-	}
-}
-
-// h2v2 takes rows that are already 3·near + far.
-func h2v2(dst []uint8, sums []int32) {
-	for x := range dst {
-		i := x / 2
-		v := sums[i]
-		switch {
-		case x%2 == 0 && i == 0:
-			v = (4*v + 8) >> 4
-		case x%2 == 0:
-			v = (3*v + sums[i-1] + 8) >> 4
-		case i == len(sums)-1:
-			v = (4*v + 7) >> 4
-		default:
-			v = (3*v + sums[i+1] + 7) >> 4
-		}
-		dst[x] = uint8(v)
-	}
 }

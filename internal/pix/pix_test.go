@@ -378,16 +378,6 @@ func TestSubImage(t *testing.T) {
 	}
 }
 
-// djpeg 2.1.5 (libjpeg-turbo), default "fancy" upsampling, of one row of
-// chroma samples 0 100 200 next to 100 100 100.
-func TestTriangleUpsampling(t *testing.T) {
-	out := make([]uint8, 6)
-	h2v1(out, []uint8{0, 100, 200})
-	require.Equal(t, []uint8{0, 25, 75, 125, 175, 200}, out)
-	h2v2(out, []int32{3*0 + 100, 3*100 + 100, 3*200 + 100})
-	require.Equal(t, []uint8{25, 44, 81, 119, 156, 175}, out)
-}
-
 // Asking for single pixels allocates nothing.
 func TestAtAllocates(t *testing.T) {
 	for mode := range modes {
