@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"image"
@@ -33,7 +32,7 @@ import (
 var (
 	clipPath  = flag.String("clip", "", "CLIP checkpoint: file, directory or published name; default: the embedded demo model")
 	imagePath = flag.String("image", "", "picture; default: embedded scenes")
-	labelList = flag.String("labels", "", "labels, separated by commas; default: the nouns of the scenes")
+	labelList = flag.String("labels", "", "labels, separated by commas; default: the nouns of the scenes, or of all of them for -image")
 	single    = flag.String("text", "", "texts explained one by one, separated by commas; default: the labels")
 	size      = flag.Int("size", 0, "side of the larger input, in pixels; default: twice the model's own")
 	raw       = flag.Bool("raw", true, "draw raw CLIP's maps too")
@@ -120,7 +119,7 @@ func work() ([]job, []string, error) {
 			labels = cli.List(*single)
 		}
 		if len(labels) == 0 {
-			return nil, nil, errors.New("-image needs -labels or -text")
+			labels = shapes.Classes()
 		}
 		img, err := clipsurgery.OpenPicture(*imagePath)
 		name := strings.TrimSuffix(filepath.Base(*imagePath), filepath.Ext(*imagePath))
