@@ -31,11 +31,18 @@ func TestExplainScenes(t *testing.T) {
 	clitest.PNG(t, filepath.Join(*out, "sheet.png"))
 }
 
+func TestExplainWithoutLabels(t *testing.T) {
+	clitest.OwnPicture(t)
+	clitest.Set(t, "size", "128")
+	clitest.Set(t, "raw", "false")
+	require.NoError(t, run(context.Background()))
+	clitest.PNG(t, filepath.Join(*out, "sheet.png"))
+}
+
 func TestExplainOwnPicture(t *testing.T) {
 	scene, dir, file := clitest.OwnPicture(t)
 	clitest.Set(t, "size", "128")
 	clitest.Set(t, "raw", "false")
-	require.ErrorContains(t, run(context.Background()), "-labels")
 
 	prompts := filepath.Join(dir, "templates.txt")
 	require.NoError(t, os.WriteFile(prompts, []byte("a picture of a {}.\n{}\n"), 0o644))

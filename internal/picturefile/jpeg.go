@@ -3,37 +3,46 @@ package picturefile
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"image"
-	"image/jpeg"
 
+	"github.com/clipsurgery/clipsurgery/internal/jpeg"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
 // jpeg reads a JPEG file.
 func (d *decoder) jpeg() (*pix.Picture, error) {
-	c, err := jpeg.DecodeConfig(bytes.NewReader(d.data))
+	c, err := jpeg.DecodeConfig(d.data)
 	if err != nil {
-		return nil, truncated("header", err)
+		return nil, jpegError(err)
 	}
-	if err := d.check(pix.ModeRGB, c.Width, c.Height); err != nil {
+	mode := map[int]pix.Mode{1: pix.ModeGray, 3: pix.ModeRGB, 4: pix.ModeCMYK}[c.Channels]
+	if mode.Channels() != c.Channels {
+		return nil, unsupported("%d channels", c.Channels)
+	}
+	if err := d.check(mode, c.Width, c.Height); err != nil {
 		return nil, err
 	}
-	img, err := jpeg.Decode(contextReader{d.ctx, bytes.NewReader(d.data)})
+	p, err := jpeg.Decode(d.ctx, d.data, d.maxBytes)
 	if err != nil {
-		return nil, truncated("pixel data", err)
+		return nil, jpegError(err)
+	}
+	if p.Config != c {
+		return nil, broken("%v came out of a frame of %v", p.Config, c)
 	}
 	d.orient(jpegMetadata(d.data))
-	if m, ok := img.(*image.CMYK); ok {
-		return &pix.Picture{Mode: pix.ModeCMYK, Rect: m.Rect, Stride: m.Stride, Pix: m.Pix}, nil
+	return &pix.Picture{Mode: mode, Rect: image.Rect(0, 0, c.Width, c.Height), Stride: c.Width * c.Channels, Pix: p.Pix}, nil
+}
+
+// jpegError makes the package's errors an ErrPicture; a context's stays.
+func jpegError(err error) error {
+	switch {
+	case errors.Is(err, jpeg.ErrLimit):
+		return broken("%w: %w", pix.ErrSize, err)
+	case errors.Is(err, jpeg.ErrFormat), errors.Is(err, jpeg.ErrUnsupported):
+		return broken("%w", err)
 	}
-	if m, ok := img.(*image.Gray); ok {
-		return &pix.Picture{Mode: pix.ModeGray, Rect: m.Rect, Stride: m.Stride, Pix: m.Pix}, nil
-	}
-	rgb, err := pix.ToRGB(d.ctx, img)
-	if err != nil {
-		return nil, err
-	}
-	return &pix.Picture{Mode: pix.ModeRGB, Rect: image.Rect(0, 0, rgb.Width, rgb.Height), Stride: 3 * rgb.Width, Pix: rgb.Pix}, nil
+	return err
 }
 
 // jpegMetadata finds the first EXIF and XMP before the pixels.
