@@ -159,6 +159,30 @@ func FuzzReadEmbedding(f *testing.F) {
 	})
 }
 
+// FuzzEmbeddingSizes reads files that are whole, of any sizes, and predicts from
+// those that fit a model.
+func FuzzEmbeddingSizes(f *testing.F) {
+	f.Add(uint32(2), uint32(16), uint32(32), uint32(20), uint32(10), uint32(32), uint32(16))
+	f.Add(uint32(4), uint32(16), uint32(8), uint32(1), uint32(3), uint32(3), uint32(8))
+	f.Add(uint32(4), uint32(16), uint32(4), uint32(9), uint32(9), uint32(4), uint32(4))
+	m, err := Load(procedural(f, micro()), WithWorkers(1))
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, grid, width, side, x, y, inputX, inputY uint32) {
+		n := uint64(0)
+		if grid <= 16 && width <= 16 {
+			n = uint64(grid) * uint64(grid) * uint64(width)
+		}
+		h := embeddingHeader{Version: 1, Grid: grid, Width: width, Side: side, OriginalX: x, OriginalY: y, InputX: inputX, InputY: inputY}
+		e, err := ReadEmbedding(bytes.NewReader(sealed(t, h, make([]float32, n))))
+		if err == nil && uint64(x)*uint64(y) <= 1<<20 {
+			_, err = m.Predict(t.Context(), e, []Prompt{{}})
+		}
+		if err != nil {
+			require.ErrorIs(t, err, ErrEmbedding)
+		}
+	})
+}
+
 // TestEncodeAllocates: a second picture allocates its embedding and little
 // else, whatever it is made of.
 func TestEncodeAllocates(t *testing.T) {

@@ -88,7 +88,7 @@ func checkInput(original, input image.Point, side int) error {
 	if err != nil {
 		return pictureError(err)
 	}
-	if d := want.Sub(input); max(input.X, input.Y) != side || max(abs(d.X), abs(d.Y)) > 1 {
+	if d := want.Sub(input); min(input.X, input.Y) < 1 || max(input.X, input.Y) != side || max(abs(d.X), abs(d.Y)) > 1 {
 		return fmt.Errorf("%w: a picture of %d×%d becomes %d×%d, not %d×%d", ErrSize, original.X, original.Y, want.X, want.Y, input.X, input.Y)
 	}
 	return nil
