@@ -33,7 +33,6 @@ var pending = map[string]bool{
 	"prefix_clip_and_head": true,
 	"n_averaged":           true,
 	"key_ema":              true,
-	"logit_scale_1":        true,
 	"two_models":           true,
 	"epoch_alone":          true,
 	"hf_missing":           true,

@@ -37,7 +37,7 @@ func clipLayouts() []layout {
 	return []layout{{
 		name:    "Hugging Face",
 		signs:   []string{"vision_model.", "text_model."},
-		surplus: []string{"vision_model.embeddings.position_ids", "text_model.embeddings.position_ids"},
+		surplus: []string{"*position_ids", "logit_bias", "n_averaged"},
 		table: []row{
 			{"visual.class_embedding", "vision_model.embeddings.class_embedding", same},
 			{"visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight", same},
@@ -63,7 +63,7 @@ func clipLayouts() []layout {
 	}, {
 		name:    "OpenCLIP with a text module",
 		signs:   []string{"text."},
-		surplus: []string{"text.attn_mask", "*.num_batches_tracked"},
+		surplus: []string{"*position_ids", "logit_bias", "n_averaged", "text.attn_mask", "*.num_batches_tracked"},
 		table: []row{
 			{"token_embedding.weight", "text.token_embedding.weight", same},
 			{"positional_embedding", "text.positional_embedding", same},
@@ -74,7 +74,7 @@ func clipLayouts() []layout {
 	}, {
 		name:    "OpenAI",
 		signs:   []string{"visual.", "token_embedding.", "transformer."},
-		surplus: []string{"input_resolution", "context_length", "vocab_size", "attn_mask", "*.num_batches_tracked"},
+		surplus: []string{"*position_ids", "logit_bias", "n_averaged", "input_resolution", "context_length", "vocab_size", "attn_mask", "*.num_batches_tracked"},
 	}}
 }
 

@@ -165,7 +165,8 @@ func (v *View) called(name string) string {
 
 // Check compares the tensors with those that a model wants, by the view's
 // names, and reports in one error all that are missing, misshapen, not
-// floating point or surplus, by the file's names. The error wraps [ErrMissing],
+// floating point or surplus, by the file's names. A scalar may have the shape
+// [1]. The error wraps [ErrMissing],
 // [ErrShape], [ErrDType] and [ErrSurplus], as far as they apply.
 func (v *View) Check(want []TensorInfo) error {
 	var e mismatch
@@ -185,7 +186,7 @@ func (v *View) Check(want []TensorInfo) error {
 			switch {
 			case t == nil:
 				e.add(ErrMissing, "%s %v", part, shape)
-			case !matches(t.Shape, shape):
+			case !matches(t.Shape, shape) && !(len(shape) == 0 && slices.Equal(t.Shape, []int{1})):
 				e.add(ErrShape, "%s: want %v, got %v", part, shape, t.Shape)
 			case !t.DType.Float():
 				e.add(ErrDType, "%s: want F32, F64, F16 or BF16, got %v", part, t.DType)
