@@ -57,7 +57,20 @@ func view(f *File, model string, layouts func() []layout, opts []Option) (*View,
 		}
 		return v, nil
 	}
-	return nil, fmt.Errorf("weights: %s: %w: no name begins as those of a %s do: %s", f.path, ErrMissing, model, strings.Join(signs, ", "))
+	return nil, fmt.Errorf("weights: %s: %w: no name begins as those of a %s do: %s; it holds %s",
+		f.path, ErrMissing, model, strings.Join(signs, ", "), beginning(names))
+}
+
+// beginning says how many tensors there are and what the first are called, at a
+// length that does not grow with the file.
+func beginning(names []string) string {
+	const most, longest = 3, 80
+	text := fmt.Sprintf("%d tensors", len(names))
+	for i, name := range names[:min(most, len(names))] {
+		text += [...]string{", beginning ", ", ", ", "}[i]
+		text += fmt.Sprintf("%.*q", longest, name)
+	}
+	return text
 }
 
 // link finds a tensor of the view in the file.
