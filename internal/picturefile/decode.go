@@ -126,7 +126,7 @@ func readAll(ctx context.Context, r io.Reader, head []byte, maxBytes int64) ([]b
 		return nil, tooLarge()
 	}
 	data := append(make([]byte, 0, int64(len(head))+max(rest, 0)+512), head...)
-	for {
+	for empty := 0; empty < 100; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -135,6 +135,9 @@ func readAll(ctx context.Context, r io.Reader, head []byte, maxBytes int64) ([]b
 		}
 		n, err := r.Read(data[len(data):min(cap(data), len(data)+1<<20)])
 		data = data[:len(data)+n]
+		if empty++; n > 0 {
+			empty = 0
+		}
 		if int64(len(data)) > maxBytes {
 			return nil, tooLarge()
 		}
@@ -145,6 +148,7 @@ func readAll(ctx context.Context, r io.Reader, head []byte, maxBytes int64) ([]b
 			return nil, err
 		}
 	}
+	return nil, io.ErrNoProgress
 }
 
 // decoder is one file.

@@ -109,6 +109,21 @@ func TestEndlessFile(t *testing.T) {
 	require.ErrorIs(t, err, ErrPicture)
 }
 
+// stuck gives nothing behind a PNG's signature.
+type stuck struct{ endless }
+
+func (s *stuck) Read(p []byte) (int, error) {
+	if s.began {
+		return 0, nil
+	}
+	return s.endless.Read(p)
+}
+
+func TestStuckReader(t *testing.T) {
+	_, err := Decode(t.Context(), new(stuck), 1<<20)
+	require.ErrorIs(t, err, io.ErrNoProgress)
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
