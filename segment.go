@@ -270,55 +270,43 @@ func (s *Segmenter) find(ctx context.Context, img image.Image) ([]Cutout, error)
 	}
 	if s.combine {
 		c := Cutout{Label: strings.Join(s.labels, "+"), Presence: slices.Min(presence)}
-		s.locate(&c, scores, scores.CombinedPoints, func() (*surgery.HeatMap, error) { return meanMap(scores) })
+		s.locate(&c, scores.CombinedMap, scores.CombinedPoints, scores.CombinedPointParts)
 		return []Cutout{c}, nil
 	}
 	cutouts := make([]Cutout, len(s.labels))
 	for i, label := range s.labels {
 		cutouts[i] = Cutout{Label: label, Presence: presence[i]}
-		s.locate(&cutouts[i], scores,
+		s.locate(&cutouts[i],
+			func() (*surgery.HeatMap, error) { return scores.Map(i) },
 			func(threshold float32) (surgery.Clicks, error) { return scores.Points(i, threshold) },
-			func() (*surgery.HeatMap, error) { return scores.Map(i) })
+			func(threshold float32) ([]surgery.Clicks, error) { return scores.PointParts(i, threshold) })
 	}
 	return cutouts, nil
 }
 
-// locate gives c its clicks and its heat map, or the reason why it has none.
-func (s *Segmenter) locate(c *Cutout, scores *surgery.Scores, points func(float32) (surgery.Clicks, error), heat func() (*surgery.HeatMap, error)) {
+// locate gives c its clicks, whole or in parts, and its heat map, or the reason
+// why it has none.
+func (s *Segmenter) locate(c *Cutout, heat func() (*surgery.HeatMap, error), points func(float32) (surgery.Clicks, error), parts func(float32) ([]surgery.Clicks, error)) {
 	if !(c.Presence >= s.minPresence) { // nor if one is not a number
 		c.Err = fmt.Errorf("clipsurgery: %q is %w: presence %.3f, want %.3f", c.Label, ErrNotPresent, c.Presence, s.minPresence)
 		return
 	}
-	clicks, err := points(s.threshold)
+	var clicks []surgery.Clicks
+	var err error
+	if s.components {
+		clicks, err = parts(s.threshold)
+	} else {
+		clicks = make([]surgery.Clicks, 1)
+		clicks[0], err = points(s.threshold)
+	}
 	if err == nil {
 		c.Heat, err = heat()
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		c.Err = fmt.Errorf("clipsurgery: %q: %w", c.Label, err)
-	case s.components:
-		c.Clicks = components(clicks, scores)
-	default:
-		c.Clicks = []surgery.Clicks{clicks}
+		return
 	}
-}
-
-// meanMap is the mean of the maps of all labels.
-func meanMap(scores *surgery.Scores) (*surgery.HeatMap, error) {
-	var mean *surgery.HeatMap
-	for label := range scores.Cols {
-		m, err := scores.Map(label)
-		if err != nil {
-			return nil, err
-		}
-		if mean == nil {
-			mean = &surgery.HeatMap{Width: m.Width, Height: m.Height, Values: make([]float32, len(m.Values))}
-		}
-		for i, v := range m.Values {
-			mean.Values[i] += v / float32(scores.Cols)
-		}
-	}
-	return mean, nil
+	c.Clicks = clicks
 }
 
 // join makes the mask of the results.

@@ -53,6 +53,27 @@ func (s *Scores) Map(label int) (*HeatMap, error) {
 	return m, nil
 }
 
+// CombinedMap is the mean of the maps of all labels, as for "person+bench".
+func (s *Scores) CombinedMap() (*HeatMap, error) {
+	if s.Cols < 1 {
+		return nil, fmt.Errorf("surgery: %w: scores have no labels", ErrLabel)
+	}
+	var mean *HeatMap
+	for label := range s.Cols {
+		m, err := s.Map(label)
+		if err != nil {
+			return nil, err
+		}
+		if mean == nil {
+			mean = &HeatMap{Width: m.Width, Height: m.Height, Values: make([]float32, len(m.Values))}
+		}
+		for i, v := range m.Values {
+			mean.Values[i] += v / float32(s.Cols)
+		}
+	}
+	return mean, nil
+}
+
 // region returns the part of the picture under the grid; the zero Region of
 // hand-made scores means all of it.
 func (s *Scores) region() (image.Rectangle, error) {

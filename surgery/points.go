@@ -28,15 +28,16 @@ type Clicks struct {
 // under 2.
 // Source: xmed-lab/CLIP_Surgery clip/clip.py:similarity_map_to_points.
 func (s *Scores) Points(label int, threshold float32) (Clicks, error) {
-	cells, err := s.cells(label)
-	if err != nil {
-		return Clicks{}, err
-	}
-	c, err := s.clicks(cells, threshold, halved)
-	if err != nil {
-		return Clicks{}, fmt.Errorf("surgery: points of label %d: %w", label, err)
-	}
-	return c, nil
+	p, err := s.pick(label, threshold)
+	return p.clicks(), err
+}
+
+// PointParts is [Scores.Points] divided into the connected parts of the
+// foreground: clicks whose cells of the halved grid touch by a side or a corner
+// are of one part. All parts have the same background.
+func (s *Scores) PointParts(label int, threshold float32) ([]Clicks, error) {
+	p, err := s.pick(label, threshold)
+	return p.parts(), err
 }
 
 // CombinedPoints are the clicks of all labels together, as for "person+bench":
@@ -44,23 +45,54 @@ func (s *Scores) Points(label int, threshold float32) (Clicks, error) {
 // every map by itself, label by label.
 // Source: xmed-lab/CLIP_Surgery demo.py, last section.
 func (s *Scores) CombinedPoints(threshold float32) (Clicks, error) {
-	if s.Cols < 1 {
-		return Clicks{}, fmt.Errorf("surgery: %w: scores have no labels", ErrLabel)
+	p, err := s.pickCombined(threshold)
+	return p.clicks(), err
+}
+
+// CombinedPointParts is [Scores.CombinedPoints] divided as
+// [Scores.PointParts] are.
+func (s *Scores) CombinedPointParts(threshold float32) ([]Clicks, error) {
+	p, err := s.pickCombined(threshold)
+	return p.parts(), err
+}
+
+// picked are the cells of a halved grid that become clicks.
+type picked struct {
+	grid                   image.Point
+	region                 image.Rectangle // of the picture
+	foreground, background []int           // row by row: y·grid.X + x
+}
+
+func (s *Scores) pick(label int, threshold float32) (picked, error) {
+	cells, err := s.cells(label)
+	if err != nil {
+		return picked{}, err
 	}
-	var all Clicks
+	p, err := s.pickCells(cells, threshold, halved)
+	if err != nil {
+		return picked{}, fmt.Errorf("surgery: points of label %d: %w", label, err)
+	}
+	return p, nil
+}
+
+func (s *Scores) pickCombined(threshold float32) (picked, error) {
+	if s.Cols < 1 {
+		return picked{}, fmt.Errorf("surgery: %w: scores have no labels", ErrLabel)
+	}
+	var foreground []int
 	mean := make([]float32, max(s.Rows-1, 0))
 	for label := range s.Cols {
+		own, err := s.pick(label, threshold)
+		if err != nil {
+			return picked{}, err
+		}
+		foreground = append(foreground, own.foreground...)
 		cells, err := s.cells(label)
 		if err != nil {
-			return Clicks{}, err
+			return picked{}, err
 		}
-		own, err := s.clicks(cells, threshold, halved)
-		if err != nil {
-			return Clicks{}, fmt.Errorf("surgery: points of label %d: %w", label, err)
-		}
-		all.Foreground = append(all.Foreground, own.Foreground...)
 		if err := stretch(cells); err != nil {
-			return Clicks{}, fmt.Errorf("surgery: points of label %d: %w", label, err)
+			return picked{}, fmt.Errorf("surgery: points of label %d: %w", label, err)
 		}
 		for i, v := range cells {
 			mean[i] += v
@@ -69,30 +101,30 @@ func (s *Scores) CombinedPoints(threshold float32) (Clicks, error) {
 	for i := range mean {
 		mean[i] /= float32(s.Cols)
 	}
-	shared, err := s.clicks(mean, threshold, halved)
+	p, err := s.pickCells(mean, threshold, halved)
 	if err != nil {
-		return Clicks{}, fmt.Errorf("surgery: points of the mean map: %w", err)
+		return picked{}, fmt.Errorf("surgery: points of the mean map: %w", err)
 	}
-	all.Background = shared.Background
-	return all, nil
+	p.foreground = foreground
+	return p, nil
 }
 
 // halved is by how much the grid shrinks before points are taken.
 const halved = 2
 
-func (s *Scores) clicks(cells []float32, threshold float32, shrink int) (Clicks, error) {
-	small := s.Grid.Div(shrink)
-	if small.X < 1 || small.Y < 1 {
-		return Clicks{}, fmt.Errorf("%w: %d×%d cannot be divided by %d", ErrGrid, s.Grid.X, s.Grid.Y, shrink)
+func (s *Scores) pickCells(cells []float32, threshold float32, shrink int) (picked, error) {
+	p := picked{grid: s.Grid.Div(shrink)}
+	if p.grid.X < 1 || p.grid.Y < 1 {
+		return p, fmt.Errorf("%w: %d×%d cannot be divided by %d", ErrGrid, s.Grid.X, s.Grid.Y, shrink)
 	}
-	region, err := s.region()
-	if err != nil {
-		return Clicks{}, err
+	var err error
+	if p.region, err = s.region(); err != nil {
+		return p, err
 	}
-	values := make([]float32, small.X*small.Y)
-	pix.Bilinear(values, small, cells, s.Grid, 1)
+	values := make([]float32, p.grid.X*p.grid.Y)
+	pix.Bilinear(values, p.grid, cells, s.Grid, 1)
 	if err := stretch(values); err != nil {
-		return Clicks{}, err
+		return p, err
 	}
 	n := 0
 	for _, v := range values {
@@ -102,25 +134,67 @@ func (s *Scores) clicks(cells []float32, threshold float32, shrink int) (Clicks,
 	}
 	n = min(n, len(values)/2)
 	if n == 0 {
-		return Clicks{}, fmt.Errorf("%w %v", ErrThreshold, threshold)
+		return p, fmt.Errorf("%w %v", ErrThreshold, threshold)
 	}
 	order := make([]int, len(values))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
+	p.foreground, p.background = order[len(order)-n:], order[:n]
+	return p, nil
+}
 
-	at := func(cell int) image.Point {
-		return image.Pt(
-			region.Min.X+centre(cell%small.X, small.X, region.Dx()),
-			region.Min.Y+centre(cell/small.X, small.Y, region.Dy()))
+// cell is the place of a cell on the halved grid.
+func (p *picked) cell(i int) image.Point { return image.Pt(i%p.grid.X, i/p.grid.X) }
+
+// points are the pixels in the middle of cells.
+func (p *picked) points(cells []int) []image.Point {
+	var all []image.Point
+	for _, i := range cells {
+		c := p.cell(i)
+		all = append(all, p.region.Min.Add(image.Pt(centre(c.X, p.grid.X, p.region.Dx()), centre(c.Y, p.grid.Y, p.region.Dy()))))
 	}
-	var c Clicks
-	for i := range n {
-		c.Foreground = append(c.Foreground, at(order[len(order)-n+i]))
-		c.Background = append(c.Background, at(order[i]))
+	return all
+}
+
+func (p *picked) clicks() Clicks {
+	return Clicks{Foreground: p.points(p.foreground), Background: p.points(p.background)}
+}
+
+// parts are the clicks of each connected part, in the order of their first
+// cells.
+func (p *picked) parts() []Clicks {
+	part := make([]int, len(p.foreground)) // by its first cell
+	for i := range part {
+		part[i] = i
+		for j := range i {
+			d := p.cell(p.foreground[i]).Sub(p.cell(p.foreground[j]))
+			if max(d.X, -d.X, d.Y, -d.Y) > 1 || part[i] == part[j] {
+				continue
+			}
+			from, to := max(part[i], part[j]), min(part[i], part[j])
+			for k := range i + 1 {
+				if part[k] == from {
+					part[k] = to
+				}
+			}
+		}
 	}
-	return c, nil
+	background := p.points(p.background)
+	var all []Clicks
+	for first := range part {
+		var cells []int
+		for i, of := range part {
+			if of == first {
+				cells = append(cells, p.foreground[i])
+			}
+		}
+		if cells != nil {
+			all = append(all, Clicks{Foreground: p.points(cells), Background: background})
+		}
+	}
+	return all
 }
 
 // centre is the pixel in the middle of cell i of n that cover size pixels, in

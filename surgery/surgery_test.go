@@ -123,8 +123,9 @@ func TestPointsFixtures(t *testing.T) {
 	for _, c := range cases {
 		x := f.Input(t, fmt.Sprintf("sm%d", c.Case))
 		s := scores(x.F32, len(x.F32), 1, image.Pt(c.Shape[1], c.Shape[0]))
-		got, err := s.clicks(x.F32, c.Threshold, c.Shrink)
+		picked, err := s.pickCells(x.F32, c.Threshold, c.Shrink)
 		require.NoError(t, err)
+		got := picked.clicks()
 		points, labels := storedPoints(t, f, fmt.Sprintf("points%d", c.Case), fmt.Sprintf("labels%d", c.Case))
 		require.Equal(t, points, append(append([]image.Point(nil), got.Foreground...), got.Background...), "case %d", c.Case)
 		require.Len(t, got.Foreground, labels, "case %d", c.Case)

@@ -1,18 +1,16 @@
-package clipsurgery
+package surgery
 
 import (
 	"image"
 	"testing"
 
-	"github.com/clipsurgery/clipsurgery/sam"
-	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// TestComponents draws maps of cells, each two of the grid wide, and expects
+// TestPointParts draws maps of cells, each two of the grid wide, and expects
 // clicks on them part by part.
-func TestComponents(t *testing.T) {
+func TestPointParts(t *testing.T) {
 	for name, c := range map[string]struct {
 		hot   []string
 		parts [][]image.Point // cells
@@ -25,7 +23,7 @@ func TestComponents(t *testing.T) {
 	} {
 		// Pictures down to one pixel per cell, and a grid that covers a part.
 		for _, region := range []image.Rectangle{image.Rect(0, 0, 60, 40), image.Rect(0, 0, 6, 4), image.Rect(0, 0, 10, 7), image.Rect(30, 7, 91, 48)} {
-			s := &surgery.Scores{Grid: image.Pt(12, 8), Size: image.Pt(100, 50), Region: region}
+			s := &Scores{Grid: image.Pt(12, 8), Size: image.Pt(100, 50), Region: region}
 			s.General = blas32.General{Rows: 1 + 12*8, Cols: 1, Stride: 1, Data: make([]float32, 1+12*8)}
 			for i := range 12 * 8 {
 				if c.hot[i/12/2][i%12/2] == '#' {
@@ -44,7 +42,8 @@ func TestComponents(t *testing.T) {
 					}
 				}
 			}
-			got := components(all, s)
+			got, err := s.PointParts(0, 0.8)
+			require.NoError(t, err)
 			require.Len(t, got, len(c.parts), "%s on %v", name, region)
 			for i, part := range c.parts {
 				var want []image.Point
@@ -56,32 +55,4 @@ func TestComponents(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestNearest: the guess on the hot half, not the one that the model prefers;
-// masks of everything and of nothing correlate with nothing.
-func TestNearest(t *testing.T) {
-	mask := func(iou float32, in func(i int) bool) sam.Mask {
-		a := image.NewAlpha(image.Rect(0, 0, 4, 4))
-		for i := range a.Pix {
-			if in(i) {
-				a.Pix[i] = 255
-			}
-		}
-		m := sam.MaskOf(a)
-		m.IoU = iou
-		return m
-	}
-	heat := &surgery.HeatMap{Width: 4, Height: 4, Values: make([]float32, 16)}
-	for i := range heat.Values {
-		heat.Values[i] = float32(i) / 15
-	}
-	everything := mask(0.9, func(int) bool { return true })
-	nothing := mask(0.8, func(int) bool { return false })
-	cold := mask(0.7, func(i int) bool { return i < 8 })
-	hot := mask(0.6, func(i int) bool { return i >= 8 })
-	require.Equal(t, hot, nearest(sam.Result{Masks: []sam.Mask{everything, nothing, cold, hot}}, heat))
-	require.Equal(t, everything, nearest(sam.Result{Masks: []sam.Mask{nothing, everything}}, heat), "then the model's own choice")
-	clear(heat.Values)
-	require.Equal(t, cold, nearest(sam.Result{Masks: []sam.Mask{hot, cold}}, heat))
 }
