@@ -7,11 +7,11 @@ import "gonum.org/v1/gonum/blas/blas32"
 type Activation uint8
 
 const (
-	Identity  Activation = iota
-	QuickGELU            // x·sigmoid(1.702·x), OpenAI's CLIP
-	GELU                 // x·Φ(x) with the exact error function
-	ReLU                 // max(x, 0)
-	GELUTanh             // x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2, PyTorch's approximate="tanh"
+	Identity  Activation = iota // x
+	QuickGELU                   // x·sigmoid(1.702·x), OpenAI's CLIP
+	GELU                        // x·Φ(x) with the exact error function
+	ReLU                        // max(x, 0)
+	GELUTanh                    // x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2, PyTorch's approximate="tanh"
 )
 
 // Epilogue says what happens to a product before it is stored:

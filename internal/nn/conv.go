@@ -27,10 +27,11 @@ type Method uint8
 const (
 	// Patches multiplies by the neighbours of every pixel.
 	Patches Method = iota
-	// Winograd2 and Winograd4 transform tiles of 2×2 and 4×4 pixels. Rounding
-	// errors are about those of Patches with 2×2 tiles, and several times those
-	// with 4×4.
+	// Winograd2 transforms tiles of 2×2 pixels; its rounding errors are about
+	// those of Patches.
 	Winograd2
+	// Winograd4 transforms tiles of 4×4 pixels; its rounding errors are several
+	// times those of Patches.
 	Winograd4
 )
 
