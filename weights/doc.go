@@ -12,23 +12,33 @@
 // strides and byte order a tensor has. [CLIP] and [SAM] see a File through one
 // set of names, whoever published it. [Save] writes any File as safetensors.
 //
+// # What is not a tensor
+//
+// Beside weights, pickles hold optimizers, numpy scalars, argument lists, paths
+// and any other Python object. None of it is run or imported: what this package
+// does not know becomes a value that remembers its name, and matters only where
+// a tensor is wanted in its place ([ErrGlobal]). Tensors of types that are not
+// converted (complex numbers, floats of 8 bits) are listed, and reading one is
+// [ErrDType]. [File.Unreadable] tells both.
+//
 // # Names in pickles
 //
 // A training checkpoint holds more than weights. While a dict or module has a
-// dict or module under "state_dict", "model_state_dict", "model" or "module",
-// the first of these, only what lies there counts. From there on, dicts in
-// dicts and modules in modules make names with dots; what is no tensor is
-// passed over. Beginnings that all names share and that tell of training,
-// "module." (DistributedDataParallel) and "_orig_mod." (torch.compile), are
-// taken off.
+// dict or module with tensors under "state_dict", "model_state_dict", "model",
+// "module", "net", "network", "params", or under a name for averaged weights
+// ("ema", "model_ema", "ema_state_dict", "state_dict_ema", "params_ema"), the
+// first of these, only what lies there counts. From there on, dicts in dicts and
+// modules in modules make names with dots. Beginnings that all names share and
+// that tell of training, "module." (DistributedDataParallel) and "_orig_mod."
+// (torch.compile), are taken off.
 //
 // # Hostile files
 //
 // A File is checked before it is used, and what is wrong is [ErrFormat]:
 //
 //   - Pickles are not run. Of Python there are only the parts that tensors are
-//     made of; any other global is [ErrGlobal], named, as soon as it is named in
-//     the file. TorchScript's code is not looked at.
+//     made of; a pickle in which nothing else is to be found is [ErrGlobal], by
+//     the first name that it asks for. TorchScript's code is not looked at.
 //   - In safetensors: a header of more than 100 MB or beyond the file, that is
 //     not UTF-8, or has a key twice; shapes that overflow; ranges that overlap,
 //     leave holes or lie outside the file.
@@ -38,8 +48,8 @@
 //   - Tensors outside their storage, with negative strides, or with more
 //     elements than their storage (a tensor that PyTorch has expanded).
 //   - More than 65,536 tensors in a file, 64 dimensions, 1,048,576 numbers in a
-//     header, 64 dicts in each other, a pickle of more than 64 MiB or 1,048,576
-//     operations, an archive's directory of more than 16 MiB.
+//     header, 64 dicts in each other, a pickle of more than 64 MiB, 1,048,576 operations
+//     or a dimension for each 8 of its bytes, an archive's directory of more than 16 MiB.
 //   - Names twice, of more than 1,024 bytes, that are not UTF-8, or with control
 //     characters, which would garble the terminal that shows them.
 //   - Shards outside the directory of their index, and an index that does not

@@ -24,6 +24,10 @@ const (
 	U16
 	U8
 	Bool
+	// Other is any type that this package does not convert, such as complex
+	// numbers and floats of 8 bits. Its tensors are listed; reading one is
+	// [ErrDType].
+	Other
 )
 
 var dtypes = [...]struct {
@@ -32,7 +36,7 @@ var dtypes = [...]struct {
 }{
 	F32: {"F32", 4}, F64: {"F64", 8}, F16: {"F16", 2}, BF16: {"BF16", 2},
 	I64: {"I64", 8}, I32: {"I32", 4}, I16: {"I16", 2}, I8: {"I8", 1},
-	U64: {"U64", 8}, U32: {"U32", 4}, U16: {"U16", 2}, U8: {"U8", 1}, Bool: {"BOOL", 1},
+	U64: {"U64", 8}, U32: {"U32", 4}, U16: {"U16", 2}, U8: {"U8", 1}, Bool: {"BOOL", 1}, Other: {"OTHER", 0},
 }
 
 // String returns the name in safetensors, for example "BF16".
@@ -43,7 +47,7 @@ func (t DType) String() string {
 	return dtypes[t].name
 }
 
-// Size is the number of bytes of one element.
+// Size is the number of bytes of one element, 0 of [Other].
 func (t DType) Size() int {
 	if !t.valid() {
 		panic("weights: Size of unknown " + t.String())
@@ -53,6 +57,16 @@ func (t DType) Size() int {
 
 // Float reports whether elements are floating-point numbers.
 func (t DType) Float() bool { return t <= BF16 }
+
+// dtypeNamed returns the type that safetensors calls so, or Other.
+func dtypeNamed(name string) DType {
+	for t, d := range dtypes {
+		if d.name == name {
+			return DType(t)
+		}
+	}
+	return Other
+}
 
 func (t DType) valid() bool { return int(t) < len(dtypes) }
 

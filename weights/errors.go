@@ -9,9 +9,9 @@ var (
 	// ErrFormat reports a file that is malformed, hostile, or of a kind that
 	// this package does not read.
 	ErrFormat = errors.New("not a readable checkpoint")
-	// ErrGlobal reports a pickle that asks for a Python object beyond those that
-	// tensors are made of; the message names it. Nothing was run. Such errors
-	// are [ErrFormat] as well.
+	// ErrGlobal reports a Python object where a tensor is wanted, or a pickle with
+	// nothing but such objects; the message names the global that it asks for.
+	// Nothing was run.
 	ErrGlobal = errors.New("forbidden global")
 	// ErrMissing reports a tensor that the file lacks.
 	ErrMissing = errors.New("missing tensor")
@@ -21,7 +21,7 @@ var (
 	// ErrShape reports a tensor of another shape than wanted.
 	ErrShape = errors.New("wrong shape")
 	// ErrDType reports elements that, where weights are wanted, are not floating
-	// point.
+	// point, or are of a type that this package does not convert.
 	ErrDType = errors.New("wrong data type")
 	// ErrNotFinite reports a NaN, an infinity, or a value beyond float32.
 	ErrNotFinite = errors.New("value is not finite")

@@ -60,5 +60,5 @@ func ExampleFromBytes() {
 	fmt.Println(err)
 	// Output:
 	// true
-	// weights: bytes: not a readable checkpoint: pickle: forbidden global: "os.system"
+	// weights: bytes: not a readable checkpoint: pickle: not one of torch.save: forbidden global: "os.system"
 }

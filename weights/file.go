@@ -31,7 +31,8 @@ type File struct {
 	config       []byte
 	preprocessor []byte
 	sources      []source
-	surplus      bool // allowed
+	surplus      bool             // allowed
+	opaque       map[string]error // entries that are no tensors, and why
 
 	mu     sync.RWMutex // readers against Close
 	closed bool
@@ -50,6 +51,30 @@ type values interface {
 	// first that is not finite.
 	read(dst []float32) error
 	release()
+}
+
+// unreadable stands for values that cannot be had.
+type unreadable struct{ err error }
+
+func (u unreadable) read([]float32) error { return u.err }
+
+func (unreadable) release() {}
+
+// Unreadable returns the entries that cannot be read, and why: tensors of types
+// that are not converted ([ErrDType]), which [File.Names] lists, and of pickles
+// the entries that are Python objects instead of tensors ([ErrGlobal]), which it
+// does not list. They are no obstacle to reading the others.
+func (f *File) Unreadable() map[string]error {
+	all := make(map[string]error)
+	for name, err := range f.opaque {
+		all[name] = err
+	}
+	for name, t := range f.tensors {
+		if u, ok := t.values.(unreadable); ok {
+			all[name] = u.err
+		}
+	}
+	return all
 }
 
 // Option is a choice made when a checkpoint is opened or viewed.
@@ -80,7 +105,7 @@ func FromFunc(tensors []TensorInfo, read func(name string, dst []float32) error,
 	f := &File{path: "tensors", tensors: make(map[string]*tensor, len(tensors))}
 	f.apply(opts)
 	for _, t := range tensors {
-		if !t.DType.valid() {
+		if !t.DType.valid() || t.DType == Other {
 			return nil, fmt.Errorf("weights: %w: %s: %v", ErrDType, t.Name, t.DType)
 		}
 		t.Shape = slices.Clone(t.Shape)
@@ -187,11 +212,15 @@ func (f *File) PreprocessorConfig() []byte { return slices.Clone(f.preprocessor)
 // given, must be the tensor's; -1 matches any extent. Integers and F64 are
 // rounded to the nearest float32.
 //
-// Errors are [ErrMissing], [ErrShape], [ErrNotFinite] and those of reading.
+// Errors are [ErrMissing], [ErrShape], [ErrNotFinite], those of
+// [File.Unreadable] and those of reading.
 func (f *File) Float32(name string, shape ...int) ([]float32, error) {
 	t, ok := f.tensors[name]
 	if !ok {
 		return nil, f.missing(name)
+	}
+	if u, ok := t.values.(unreadable); ok { // whose shape no data vouch for
+		return nil, fmt.Errorf("weights: %s: %s: %w", t.path, t.Name, u.err)
 	}
 	if shape != nil && !matches(t.Shape, shape) {
 		return nil, t.fail(ErrShape, "want %v, got %v", shape, t.Shape)
@@ -215,6 +244,9 @@ func (f *File) Read(name string, dst []float32) error {
 }
 
 func (f *File) missing(name string) error {
+	if err := f.opaque[name]; err != nil {
+		return fmt.Errorf("weights: %s: %w: %s: %w", f.path, ErrMissing, name, err)
+	}
 	return fmt.Errorf("weights: %s: %w: %s", f.path, ErrMissing, name)
 }
 

@@ -229,6 +229,42 @@ func (f *File) addShards(fsys fs.FS, name string, src source) error {
 	return nil
 }
 
+// eachKey reads a JSON object, whose values f must read, and refuses repeated
+// keys.
+func eachKey(d *json.Decoder, f func(d *json.Decoder, key string) error) error {
+	open, err := d.Token()
+	if err != nil {
+		return noEOF(err)
+	}
+	if open != json.Delim('{') {
+		return fmt.Errorf("no object where one should begin")
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		token, err := d.Token()
+		if err != nil {
+			return noEOF(err)
+		}
+		key, ok := token.(string)
+		if !ok || seen[key] {
+			return fmt.Errorf("key %.80q repeated", key)
+		}
+		seen[key] = true
+		if err := f(d, key); err != nil {
+			return noEOF(err)
+		}
+	}
+	_, err = d.Token()
+	return noEOF(err)
+}
+
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 // readConfigs reads the configuration files beside the weights.
 func (f *File) readConfigs(fsys fs.FS, dir string) (err error) {
 	read := func(names ...string) []byte {

@@ -8,14 +8,17 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // Pickle is a program for a stack machine that may call any function of any
 // Python module: reading one as Python does is running it. This reader has the
 // machine but not Python. A global name is looked up in a list of those that
-// tensors are made of, what the list does not have is refused as soon as it is
-// named, and calls build values of this file.
+// tensors are made of, and calls build values of this file. Whatever else a
+// pickle names, calls or fills becomes an unknown, a value that remembers the
+// name and nothing more: it does no harm beside tensors and is an error where a
+// tensor is wanted.
 //
 // It is ours because nlpodyssey/gopickle, which can be confined in the same
 // way, reads all storages when it opens a file, does not read TorchScript, and
@@ -29,6 +32,11 @@ import (
 const (
 	maxPickle     = 64 << 20 // bytes
 	maxOperations = 1 << 20
+
+	// A tensor of four dimensions has eight numbers in its shape and strides. A
+	// pickle may have minNumbers of them, and one more for so many of its bytes.
+	minNumbers     = 1 << 12
+	bytesPerNumber = 4
 )
 
 // The values that pickles of tensors are made of, beside nil, bool, int64,
@@ -45,26 +53,44 @@ type (
 	// storage is the elements that one or more tensors lie in.
 	storage struct {
 		key    string
-		dtype  DType
-		count  int64 // elements
-		offset int64 // of the first in the file, known after the pickle
+		kind   string // the class, as PyTorch names it
+		dtype  DType  // Other: not converted
+		count  int64  // elements
+		offset int64  // of the first in the file, known after the pickle
 	}
 
-	// stored is a tensor: a view of a storage, in elements.
+	// stored is a tensor: a view of a storage, in elements of its own type, which
+	// is the storage's unless that is untyped.
 	stored struct {
 		storage *storage
+		dtype   DType
 		offset  int64
 		shape   []int
 		strides []int
 	}
 
-	// opaque is a value that no tensor needs.
-	opaque struct{}
+	// lost is a tensor that cannot be read.
+	lost struct {
+		shape []int
+		err   error
+	}
+
+	// unknown is a Python object that this reader does not have: a global, what a
+	// call of it returns, an instance.
+	unknown struct{ global string }
 
 	// callable is a global that a pickle may call, storageType one that tells
 	// the type of elements.
 	callable    func(args tuple) (any, error)
-	storageType DType
+	storageType struct {
+		name  string
+		dtype DType
+	}
+	// elementType is torch.float32 and the like.
+	elementType struct {
+		name  string
+		dtype DType
+	}
 )
 
 // unpickler runs one pickle after another.
@@ -77,11 +103,14 @@ type unpickler struct {
 	marks      []int // lengths of the stack
 	memo       map[uint32]any
 	operations int
+	numbers    int      // in shapes and strides, that may still be copied
+	first      *unknown // that was named
 }
 
 // load runs the next pickle and returns what it builds.
 func (u *unpickler) load() (any, error) {
 	u.stack, u.marks, u.memo, u.operations = u.stack[:0], u.marks[:0], make(map[uint32]any), 0
+	u.numbers = minNumbers + len(u.data)/bytesPerNumber
 	if len(u.data) == 0 {
 		return nil, io.ErrUnexpectedEOF
 	}
@@ -131,6 +160,9 @@ func (u *unpickler) run(op byte) error {
 		return u.push(nil, nil)
 	case '\x88', '\x89': // NEWTRUE, NEWFALSE
 		return u.push(op == '\x88', nil)
+	case 'I', 'L', 'F', 'V': // INT, LONG, FLOAT, UNICODE: texts of protocol 0
+		s, err := u.line()
+		return u.push(textValue(op, s), err)
 	case 'K', 'M', 'J': // BININT1, BININT2, BININT
 		return u.push(u.integer(op))
 	case '\x8a', '\x8b': // LONG1, LONG4
@@ -185,9 +217,9 @@ func (u *unpickler) run(op byte) error {
 		items, err := u.popMark()
 		return u.set(items, err)
 
-	case 'q', 'r', '\x94': // BINPUT, LONG_BINPUT, MEMOIZE
+	case 'q', 'r', 'p', '\x94': // BINPUT, LONG_BINPUT, PUT, MEMOIZE
 		return u.put(op)
-	case 'h', 'j': // BINGET, LONG_BINGET
+	case 'h', 'j', 'g': // BINGET, LONG_BINGET, GET
 		return u.push(u.get(op))
 
 	case 'c', 'i': // GLOBAL, INST
@@ -199,11 +231,14 @@ func (u *unpickler) run(op byte) error {
 		if err != nil {
 			return err
 		}
-		v, err := u.global(module, name)
-		if err == nil && op == 'i' {
-			err = errors.New("an instance of the first protocol")
+		v := u.global(module, name)
+		if op == 'i' {
+			if _, err := u.popMark(); err != nil {
+				return err
+			}
+			v = u.instance(v)
 		}
-		return u.push(v, err)
+		return u.push(v, nil)
 	case '\x93': // STACK_GLOBAL
 		names, err := u.popN(2)
 		if err != nil {
@@ -214,7 +249,21 @@ func (u *unpickler) run(op byte) error {
 		if !ok1 || !ok2 {
 			return errors.New("a global without a name")
 		}
-		return u.push(u.global(module, name))
+		return u.push(u.global(module, name), nil)
+	case 'o': // OBJ
+		items, err := u.popMark()
+		if err == nil && len(items) == 0 {
+			err = errors.New("OBJ without a class")
+		}
+		if err != nil {
+			return err
+		}
+		return u.push(u.instance(items[0]), nil)
+	case '\x92': // NEWOBJ_EX: keyword arguments are for objects that are not here
+		if _, err := u.pop(); err != nil {
+			return err
+		}
+		return u.push(u.call())
 	case 'R', '\x81': // REDUCE, NEWOBJ
 		return u.push(u.call())
 	case 'b': // BUILD
@@ -225,6 +274,9 @@ func (u *unpickler) run(op byte) error {
 			return err
 		}
 		return u.push(u.persistent(id))
+	case 'P': // PERSID, a text, which torch.save never writes
+		_, err := u.line()
+		return u.push(&unknown{"a persistent id"}, err)
 	default:
 		return fmt.Errorf("operation %q is not of a file of tensors", op)
 	}
@@ -365,11 +417,13 @@ func (u *unpickler) extend(items []any, err error) error {
 	if err != nil {
 		return err
 	}
-	l, ok := v.(*list)
-	if !ok {
-		return errors.New("append to what is no list")
+	switch l := v.(type) {
+	case *list:
+		l.items = append(l.items, items...)
+	case *unknown:
+	default:
+		return errors.New("APPEND: top of stack is not a list")
 	}
-	l.items = append(l.items, items...)
 	return nil
 }
 
@@ -382,9 +436,12 @@ func (u *unpickler) set(items []any, err error) error {
 	if err != nil {
 		return err
 	}
+	if _, ok := v.(*unknown); ok {
+		return nil
+	}
 	d, ok := v.(*dict)
 	if !ok || len(items)%2 != 0 {
-		return errors.New("set items of what is no dict")
+		return errors.New("SETITEMS: top of stack is not a dict, or a key lacks its value")
 	}
 	for i := 0; i < len(items); i += 2 {
 		d.items = append(d.items, item{items[i], items[i+1]})
@@ -400,6 +457,8 @@ func (u *unpickler) put(op byte) error {
 		at, err = u.number(1)
 	case 'r':
 		at, err = u.number(4)
+	case 'p':
+		at, err = u.decimal()
 	}
 	if err != nil {
 		return err
@@ -409,11 +468,16 @@ func (u *unpickler) put(op byte) error {
 }
 
 func (u *unpickler) get(op byte) (any, error) {
-	size := 1
-	if op == 'j' {
-		size = 4
+	var at uint64
+	var err error
+	switch op {
+	case 'h':
+		at, err = u.number(1)
+	case 'j':
+		at, err = u.number(4)
+	case 'g':
+		at, err = u.decimal()
 	}
-	at, err := u.number(size)
 	if err != nil {
 		return nil, err
 	}
@@ -424,70 +488,176 @@ func (u *unpickler) get(op byte) (any, error) {
 	return v, nil
 }
 
-// global returns what a name of Python means here: the allow list.
-func (u *unpickler) global(module, name string) (any, error) {
+// decimal takes a line with a place in the memo.
+func (u *unpickler) decimal() (uint64, error) {
+	s, err := u.line()
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(s, 10, 32)
+}
+
+// textValue is the value of a text of protocol 0; what cannot be parsed stays
+// a text, which no tensor is made of.
+func textValue(op byte, s string) any {
+	switch op {
+	case 'I':
+		if s == "00" || s == "01" {
+			return s == "01"
+		}
+		fallthrough
+	case 'L':
+		if n, err := strconv.ParseInt(strings.TrimSuffix(s, "L"), 10, 64); err == nil {
+			return n
+		}
+	case 'F':
+		if v, err := strconv.ParseFloat(s, 64); err == nil {
+			return v
+		}
+	}
+	return s
+}
+
+// global returns what a name of Python means here: the list of what tensors are
+// made of, or an unknown.
+func (u *unpickler) global(module, name string) any {
 	switch full := module + "." + name; {
-	case full == "collections.OrderedDict":
-		return callable(func(args tuple) (any, error) {
-			if len(args) > 0 {
-				return nil, errors.New("OrderedDict of something")
-			}
-			return new(dict), nil
-		}), nil
+	case full == "collections.OrderedDict", full == "collections.defaultdict", full == "builtins.dict", full == "__builtin__.dict":
+		return callable(newDict)
 	case full == "torch._utils._rebuild_tensor", full == "torch._utils._rebuild_tensor_v2":
-		return callable(rebuildTensor), nil
+		return callable(u.rebuildTensor)
+	case full == "torch._utils._rebuild_tensor_v3":
+		return callable(u.rebuildTyped)
 	case full == "torch._utils._rebuild_parameter",
 		full == "torch._utils._rebuild_parameter_with_state",
 		full == "torch._utils._rebuild_device_tensor_from_cpu_tensor",
 		full == "torch.Size":
-		return callable(first), nil
-	case full == "torch.device":
-		return callable(func(tuple) (any, error) { return opaque{}, nil }), nil
+		return callable(first)
+	case full == "torch._tensor._rebuild_from_type_v2":
+		return callable(u.rebuildFromType)
+	case full == "torch.storage.UntypedStorage":
+		return storageType{name, U8}
 	case module == "torch" || module == "torch.cuda":
 		if t, ok := storageTypes()[name]; ok {
-			return t, nil
+			return storageType{name, t}
 		}
-		if module == "torch" && slices.Contains(dtypeNames(), name) {
-			return opaque{}, nil
+		if strings.HasSuffix(name, "Storage") {
+			return storageType{name, Other}
+		}
+		if t, ok := elementTypes()[name]; ok && module == "torch" {
+			return elementType{name, t}
+		}
+		if isElementType(name) && module == "torch" {
+			return elementType{name, Other}
 		}
 	case u.script && (module == "__torch__" || strings.HasPrefix(module, "__torch__.")):
-		return callable(func(tuple) (any, error) { return new(object), nil }), nil
+		return callable(func(tuple) (any, error) { return new(object), nil })
 	case u.script && module == "torch.jit._pickle":
 		switch name {
 		case "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag":
-			return callable(first), nil
+			return callable(first)
 		}
 	}
-	return nil, fmt.Errorf("%w: %.200q", ErrGlobal, module+"."+name)
+	v := &unknown{fmt.Sprintf("%.200s.%.200s", module, name)}
+	if u.first == nil {
+		u.first = v
+	}
+	return v
 }
 
-func storageTypes() map[string]storageType {
-	return map[string]storageType{
-		"FloatStorage": storageType(F32), "DoubleStorage": storageType(F64),
-		"HalfStorage": storageType(F16), "BFloat16Storage": storageType(BF16),
-		"LongStorage": storageType(I64), "IntStorage": storageType(I32),
-		"ShortStorage": storageType(I16), "CharStorage": storageType(I8),
-		"ByteStorage": storageType(U8), "BoolStorage": storageType(Bool),
+func (v *unknown) err() error { return fmt.Errorf("%w: %q", ErrGlobal, v.global) }
+
+func storageTypes() map[string]DType {
+	return map[string]DType{
+		"FloatStorage": F32, "DoubleStorage": F64, "HalfStorage": F16, "BFloat16Storage": BF16,
+		"LongStorage": I64, "IntStorage": I32, "ShortStorage": I16, "CharStorage": I8,
+		"ByteStorage": U8, "BoolStorage": Bool, "UntypedStorage": U8,
 	}
 }
 
-// dtypeNames are constants that say what storages say, too.
-func dtypeNames() []string {
-	return []string{"float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"}
+// otherWidths are the bytes of an element of types that are not converted, which
+// old files do not tell.
+func otherWidths() map[string]int64 {
+	return map[string]int64{
+		"ComplexFloatStorage": 8, "ComplexDoubleStorage": 16,
+		"QInt8Storage": 1, "QUInt8Storage": 1, "QInt32Storage": 4, "QUInt4x2Storage": 1, "QUInt2x4Storage": 1,
+	}
 }
 
-// call calls one of our functions.
+func elementTypes() map[string]DType {
+	return map[string]DType{
+		"float32": F32, "float64": F64, "float16": F16, "bfloat16": BF16,
+		"int64": I64, "int32": I32, "int16": I16, "int8": I8,
+		"uint64": U64, "uint32": U32, "uint16": U16, "uint8": U8, "bool": Bool,
+	}
+}
+
+// isElementType tells other names of types of elements, such as
+// torch.float8_e4m3fn and torch.complex64.
+func isElementType(name string) bool {
+	for _, kind := range []string{"float", "complex", "qint", "quint", "int", "uint", "bits"} {
+		if rest, ok := strings.CutPrefix(name, kind); ok && rest != "" && rest[0] >= '0' && rest[0] <= '9' {
+			return true
+		}
+	}
+	return false
+}
+
+// call calls one of our functions. What is not ours is not called: it gives
+// an unknown.
 func (u *unpickler) call() (any, error) {
 	both, err := u.popN(2)
 	if err != nil {
 		return nil, err
 	}
-	f, ok1 := both[0].(callable)
-	args, ok2 := both[1].(tuple)
-	if !ok1 || !ok2 {
-		return nil, errors.New("call of what is no function")
+	args, ok := both[1].(tuple)
+	if !ok {
+		return nil, errors.New("call with arguments that are not a tuple")
 	}
-	return f(args)
+	switch f := both[0].(type) {
+	case callable:
+		return f(args)
+	case *unknown:
+		return f, nil
+	case storageType, elementType:
+		return &unknown{fmt.Sprintf("an instance of torch.%.80v", f)}, nil
+	}
+	return nil, errors.New("call of what is not a function")
+}
+
+// instance is an object of a class that has no part in tensors.
+func (u *unpickler) instance(class any) any {
+	if v, ok := class.(*unknown); ok {
+		return v
+	}
+	return &unknown{"an instance of the first protocol"}
+}
+
+// newDict makes a dict of nothing, of a factory of values, or, as old programs
+// write it, of a list of pairs.
+func newDict(args tuple) (any, error) {
+	d := new(dict)
+	if len(args) == 0 {
+		return d, nil
+	}
+	pairs, ok := args[0].(*list)
+	if !ok {
+		return d, nil
+	}
+	for _, p := range pairs.items {
+		var kv []any
+		switch p := p.(type) {
+		case tuple:
+			kv = p
+		case *list:
+			kv = p.items
+		}
+		if len(kv) != 2 {
+			return nil, errors.New("a dict made of a list that does not hold pairs")
+		}
+		d.items = append(d.items, item{kv[0], kv[1]})
+	}
+	return d, nil
 }
 
 // first stands for functions that wrap their first argument: a tensor in a
@@ -501,9 +671,41 @@ func first(args tuple) (any, error) {
 
 // rebuildTensor takes a storage, where in it the tensor begins, its shape and
 // its strides. What follows tells of gradients.
-func rebuildTensor(args tuple) (any, error) {
+func (u *unpickler) rebuildTensor(args tuple) (any, error) { return u.tensor(args, nil) }
+
+// rebuildTyped is rebuildTensor of an untyped storage: the type of the elements
+// is argument 6.
+func (u *unpickler) rebuildTyped(args tuple) (any, error) {
+	if len(args) < 7 {
+		return nil, fmt.Errorf("tensor of %d arguments", len(args))
+	}
+	t, ok := args[6].(elementType)
+	if !ok {
+		return nil, errors.New("tensor without a type")
+	}
+	return u.tensor(args, &t)
+}
+
+// rebuildFromType calls the function that makes a tensor of a subclass, and
+// leaves subclass and attributes out.
+func (u *unpickler) rebuildFromType(args tuple) (any, error) {
+	if len(args) < 3 {
+		return nil, fmt.Errorf("tensor of %d arguments", len(args))
+	}
+	f, ok := args[0].(callable)
+	inner, ok2 := args[2].(tuple)
+	if !ok || !ok2 {
+		return &unknown{"a subclass of torch.Tensor"}, nil
+	}
+	return f(inner)
+}
+
+func (u *unpickler) tensor(args tuple, own *elementType) (any, error) {
 	if len(args) < 4 {
 		return nil, fmt.Errorf("tensor of %d arguments", len(args))
+	}
+	if v, ok := args[0].(*unknown); ok {
+		return v, nil
 	}
 	s, ok := args[0].(*storage)
 	if !ok {
@@ -515,7 +717,17 @@ func rebuildTensor(args tuple) (any, error) {
 	if !ok || !ok1 || !ok2 {
 		return nil, fmt.Errorf("tensor in storage %.80q: offset, shape and strides are not integers", s.key)
 	}
-	t := &stored{s, offset, shape, strides}
+	if u.numbers -= len(shape) + len(strides); u.numbers < 0 {
+		return nil, errors.New("more dimensions than a pickle of that size has")
+	}
+	t := &stored{s, s.dtype, offset, shape, strides}
+	name := s.kind
+	if own != nil {
+		t.dtype, name = own.dtype, own.name
+	}
+	if t.dtype == Other {
+		return &lost{shape, fmt.Errorf("%w: elements are torch.%.80s, which are not converted", ErrDType, name)}, nil
+	}
 	if err := t.check(); err != nil {
 		return nil, fmt.Errorf("tensor of shape %v in storage %.80q: %w", shape, s.key, err)
 	}
@@ -551,25 +763,31 @@ func integers(v any) ([]int, bool) {
 // has no more of them than the storage: none is repeated without end.
 func (t *stored) check() error {
 	n, ok := volume(t.shape)
+	count := t.storage.count
+	if t.dtype != t.storage.dtype { // of an untyped storage, counted in bytes
+		count /= int64(t.dtype.Size())
+	}
 	switch {
+	case t.dtype != t.storage.dtype && t.storage.kind != "UntypedStorage":
+		return fmt.Errorf("%v in a storage of %v", t.dtype, t.storage.dtype)
 	case !ok || len(t.strides) != len(t.shape):
 		return fmt.Errorf("strides %v", t.strides)
-	case t.offset < 0 || t.offset > t.storage.count || int64(n) > t.storage.count:
-		return fmt.Errorf("offset %d in %d elements", t.offset, t.storage.count)
+	case t.offset < 0 || t.offset > count || int64(n) > count:
+		return fmt.Errorf("offset %d in %d elements", t.offset, count)
 	case n == 0:
 		return nil
 	}
 	last := t.offset
 	for i, d := range t.shape {
 		stride := int64(t.strides[i])
-		room := t.storage.count - 1 - last
+		room := count - 1 - last
 		if stride < 0 || room < 0 || stride > 0 && int64(d-1) > room/stride {
-			return fmt.Errorf("offset %d, strides %v in %d elements", t.offset, t.strides, t.storage.count)
+			return fmt.Errorf("offset %d, strides %v in %d elements", t.offset, t.strides, count)
 		}
 		last += int64(d-1) * stride
 	}
-	if last >= t.storage.count {
-		return fmt.Errorf("offset %d in %d elements", t.offset, t.storage.count)
+	if last >= count {
+		return fmt.Errorf("offset %d in %d elements", t.offset, count)
 	}
 	return nil
 }
@@ -588,9 +806,9 @@ func (u *unpickler) build() error {
 	switch v := v.(type) {
 	case *object:
 		v.state = state
-	case *dict, *stored:
+	case *dict, *stored, *lost, *list, *unknown:
 	default:
-		return errors.New("state of what has none")
+		return errors.New("BUILD: top of stack has no state")
 	}
 	return nil
 }
@@ -601,21 +819,44 @@ func (u *unpickler) build() error {
 func (u *unpickler) persistent(id any) (any, error) {
 	t, ok := id.(tuple)
 	if !ok || len(t) < 5 || t[0] != "storage" {
-		return nil, errors.New("a persistent id that is no storage's")
+		return &unknown{"a persistent id"}, nil
 	}
-	dtype, ok1 := t[1].(storageType)
+	kind, ok1 := t[1].(storageType)
 	key, ok2 := t[2].(string)
 	count, ok3 := t[4].(int64)
 	if !ok1 || !ok2 || !ok3 || count < 0 || len(t) > 6 || len(t) == 6 && t[5] != nil {
 		return nil, errors.New("a storage's id of unknown form")
 	}
-	s := &storage{key: key, dtype: DType(dtype), count: count}
+	s := &storage{key: key, kind: kind.name, dtype: kind.dtype, count: count}
 	if old := u.storages[key]; old != nil {
-		if old.dtype != s.dtype || old.count != count {
+		if old.kind != s.kind || old.count != count {
 			return nil, fmt.Errorf("storage %.80q is %d of %v and %d of %v", key, old.count, old.dtype, count, s.dtype)
 		}
 		return old, nil
 	}
 	u.storages[key] = s
 	return s, nil
+}
+
+// describe is a value for a message: what it is, and a little of it.
+func describe(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "None"
+	case bool, int64, float64:
+		return fmt.Sprint(v)
+	case string:
+		return fmt.Sprintf("%.40q", v)
+	case tuple:
+		return fmt.Sprintf("a tuple of %d", len(v))
+	case *list:
+		return fmt.Sprintf("a list of %d", len(v.items))
+	case *dict:
+		return fmt.Sprintf("a dict of %d", len(v.items))
+	case *stored, *lost:
+		return "a tensor"
+	case *unknown:
+		return fmt.Sprintf("%.80q", v.global)
+	}
+	return "an object"
 }

@@ -1,16 +1,10 @@
 package weights
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"slices"
-	"unicode/utf8"
-
-	"github.com/nlpodyssey/safetensors"
 )
 
 // Limits on a safetensors header, far above any published one.
@@ -47,50 +41,46 @@ func (f *File) addSafetensors(path string, src source) error {
 	if length > maxHeader || int64(length) > src.size()-8 {
 		return bad("length %d in a file of %d bytes", length, src.size())
 	}
-	header, err := readAll(src, 8, int(length))
+	data, err := readAll(src, 8, int(length))
 	if err != nil {
 		return err
 	}
-	if err := checkHeader(header); err != nil {
+	h, err := parseHeader(data)
+	if err != nil {
 		return bad("%w", err)
 	}
-	var meta safetensors.Metadata
-	if err := json.Unmarshal(header, &meta); err != nil {
-		return bad("%w", err)
-	}
-	f.metadata = merge(f.metadata, meta.Metadata())
+	f.metadata = merge(f.metadata, h.metadata)
 
 	// The tensors must lie end to end: no overlap, nothing hidden between.
-	type entry struct {
-		name string
-		*safetensors.TensorInfo
-	}
-	var entries []entry
-	for name, info := range meta.Tensors() {
-		entries = append(entries, entry{name, info})
-	}
-	slices.SortFunc(entries, func(a, b entry) int {
-		return slices.Compare(a.DataOffsets[:], b.DataOffsets[:])
+	slices.SortStableFunc(h.tensors, func(a, b headerTensor) int {
+		return slices.Compare(a.offsets[:], b.offsets[:])
 	})
 	start := 8 + int64(length)
 	var end uint64
-	for _, e := range entries {
-		t := &tensor{TensorInfo: TensorInfo{Name: e.name, DType: safetensorsDType[e.DType]}, path: path}
-		if e.DataOffsets[0] != end || e.DataOffsets[1] < end || e.DataOffsets[1] > uint64(src.size()-start) {
-			return t.fail(ErrFormat, "data_offsets %v where %d follows, in %d bytes", e.DataOffsets, end, src.size()-start)
+	for _, e := range h.tensors {
+		bits := safetensorsBits(e.dtype)
+		t := &tensor{TensorInfo: TensorInfo{Name: e.name, DType: dtypeNamed(e.dtype)}, path: path}
+		if e.offsets[0] != end || e.offsets[1] < end || e.offsets[1] > uint64(src.size()-start) {
+			return t.fail(ErrFormat, "data_offsets %v where %d follows, in %d bytes", e.offsets, end, src.size()-start)
 		}
-		for _, d := range e.Shape {
+		for _, d := range e.shape {
 			t.Shape = append(t.Shape, int(min(d, math.MaxInt)))
 		}
 		n, ok := volume(t.Shape)
-		if !ok || uint64(n)*uint64(t.DType.Size()) != e.DataOffsets[1]-end {
-			return t.fail(ErrFormat, "%v of %v in data_offsets %v", e.DType, e.Shape, e.DataOffsets)
+		switch {
+		case bits == 0:
+			return t.fail(ErrFormat, "dtype %.40q", e.dtype)
+		case !ok || uint64(n) > math.MaxUint64/bits || (uint64(n)*bits+7)/8 != e.offsets[1]-end:
+			return t.fail(ErrFormat, "%s of %v in data_offsets %v", e.dtype, e.shape, e.offsets)
+		case t.DType == Other:
+			t.values = unreadable{fmt.Errorf("%w: elements are %.40q, which are not converted", ErrDType, e.dtype)}
+		default:
+			t.values = &contiguous{src, start + int64(end), n, t.DType, binary.LittleEndian}
 		}
-		t.values = &contiguous{src, start + int64(end), n, t.DType, binary.LittleEndian}
 		if err := f.add(t); err != nil {
 			return err
 		}
-		end = e.DataOffsets[1]
+		end = e.offsets[1]
 	}
 	if rest := src.size() - start - int64(end); rest != 0 {
 		return bad("%d bytes after the last tensor", rest)
@@ -98,110 +88,18 @@ func (f *File) addSafetensors(path string, src source) error {
 	return nil
 }
 
-var safetensorsDType = map[safetensors.DType]DType{
-	safetensors.F32: F32, safetensors.F64: F64, safetensors.F16: F16, safetensors.BF16: BF16,
-	safetensors.I64: I64, safetensors.I32: I32, safetensors.I16: I16, safetensors.I8: I8,
-	safetensors.U64: U64, safetensors.U32: U32, safetensors.U16: U16, safetensors.U8: U8, safetensors.BOOL: Bool,
-}
-
-// checkHeader refuses what the parser would accept or take much memory for:
-// bytes that are not UTF-8, repeated keys, anything before the object, more of
-// anything than the limits allow.
-func checkHeader(header []byte) error {
-	if !utf8.Valid(header) {
-		return fmt.Errorf("not UTF-8")
+// safetensorsBits is the size of an element in bits, 0 of a name that the format
+// does not have.
+// Source: huggingface/safetensors safetensors/src/tensor.rs:Dtype.
+func safetensorsBits(dtype string) uint64 {
+	if t := dtypeNamed(dtype); t != Other {
+		return 8 * uint64(t.Size())
 	}
-	if len(header) == 0 || header[0] != '{' {
-		return fmt.Errorf("does not begin with '{'")
-	}
-	entries, numbers := 0, 0
-	d := json.NewDecoder(bytes.NewReader(header))
-	d.UseNumber()
-	return eachKey(d, func(d *json.Decoder, name string) error {
-		if entries++; len(name) > maxName {
-			return fmt.Errorf("name of %d bytes", len(name))
-		}
-		err := eachKey(d, func(d *json.Decoder, key string) error {
-			if name == metadataKey {
-				entries++
-			}
-			if entries > maxTensors {
-				return fmt.Errorf("more than %d entries", maxTensors)
-			}
-			value, err := d.Token()
-			if err != nil {
-				return err
-			}
-			text, isText := value.(string)
-			switch {
-			case isText && (name == metadataKey || key == "dtype" && len(text) <= maxName):
-				return nil
-			case value == json.Delim('[') && (key == "shape" || key == "data_offsets"):
-				return skipNumbers(d, &numbers)
-			}
-			return fmt.Errorf("unexpected %.80q, or its value", key)
-		})
-		if err != nil {
-			return fmt.Errorf("%q: %w", name, err)
-		}
-		return nil
-	})
-}
-
-// skipNumbers reads the rest of a list, of which there may be as many numbers
-// as dimensions, and counts them.
-func skipNumbers(d *json.Decoder, count *int) error {
-	for n := 0; d.More(); n++ {
-		number, err := d.Token()
-		if err != nil {
-			return err
-		}
-		digits, ok := number.(json.Number)
-		if !ok || len(digits) > 20 || n == maxDimensions { // 20 digits make 64 bits
-			return fmt.Errorf("not a list of at most %d numbers", maxDimensions)
-		}
-		if *count++; *count > maxNumbers {
-			return fmt.Errorf("more than %d numbers", maxNumbers)
-		}
-	}
-	_, err := d.Token()
-	return err
-}
-
-// eachKey reads a JSON object, whose values f must read, and refuses repeated
-// keys.
-func eachKey(d *json.Decoder, f func(d *json.Decoder, key string) error) error {
-	open, err := d.Token()
-	if err != nil {
-		return noEOF(err)
-	}
-	if open != json.Delim('{') {
-		return fmt.Errorf("no object where one should begin")
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		token, err := d.Token()
-		if err != nil {
-			return noEOF(err)
-		}
-		key, ok := token.(string)
-		if !ok || seen[key] {
-			return fmt.Errorf("key %.80q repeated", key)
-		}
-		seen[key] = true
-		if err := f(d, key); err != nil {
-			return noEOF(err)
-		}
-	}
-	_, err = d.Token()
-	return noEOF(err)
-}
-
-func noEOF(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	return map[string]uint64{
+		"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+		"F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "F8_E5M2FNUZ": 8, "F8_E4M3FNUZ": 8,
+		"C64": 64, "C128": 128,
+	}[dtype]
 }
 
 // merge adds the metadata of another shard; the first to tell something is

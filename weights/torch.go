@@ -101,7 +101,7 @@ func (f *File) addArchive(path string, src source) error {
 	if err != nil {
 		return bad("data.pkl: %w", err)
 	}
-	tensors, err := namedTensors(root, len(data))
+	tensors, err := f.namedTensors(root, len(data), u.first)
 	if err != nil {
 		return bad("%w", err)
 	}
@@ -145,15 +145,17 @@ func (f *File) addPickle(path string, src source) error {
 			return bad("%w", err)
 		}
 		switch {
+		case i == 0 && parts[i] != magic && u.first != nil:
+			return bad("not one of torch.save: %w", u.first.err())
 		case i == 0 && parts[i] != magic:
 			return bad("not one of torch.save")
 		case i == 1 && parts[i] != int64(version):
-			return bad("version %v", parts[i])
+			return bad("version %s, want %d", describe(parts[i]), version)
 		case i == 3:
 			size = before - len(u.data)
 		}
 	}
-	tensors, err := namedTensors(parts[3], size)
+	tensors, err := f.namedTensors(parts[3], size, u.first)
 	if err != nil {
 		return bad("%w", err)
 	}
@@ -178,11 +180,15 @@ func (f *File) addPickle(path string, src source) error {
 			return fmt.Errorf("weights: %s: %w", path, err)
 		}
 		s.offset = at + 8
-		room := (src.size() - s.offset) / int64(s.dtype.Size())
+		width := s.width()
+		if width == 0 {
+			return bad("storage %.80q of torch.%.80s, whose size is not known: %w", key, s.kind, ErrDType)
+		}
+		room := (src.size() - s.offset) / width
 		if n := binary.LittleEndian.Uint64(head); n != uint64(s.count) || s.count > room {
 			return bad("storage %.80q of %d elements, where %d should be, %d are left", key, n, s.count, room)
 		}
-		at = s.offset + s.count*int64(s.dtype.Size())
+		at = s.offset + s.count*width
 	}
 	if at != src.size() {
 		return bad("%d bytes after the last storage", src.size()-at)
@@ -195,42 +201,78 @@ func (f *File) addPickle(path string, src source) error {
 	return f.addTensors(path, src, binary.LittleEndian, tensors)
 }
 
-// named is a tensor with its name in the file.
+// width is the bytes of an element in old files, 0 where that is not known.
+func (s *storage) width() int64 {
+	if s.dtype != Other {
+		return int64(s.dtype.Size())
+	}
+	return otherWidths()[s.kind]
+}
+
+// named is a tensor with its name in the file: one that can be read, or one
+// that is lost.
 type named struct {
 	name string
 	*stored
+	*lost
 }
 
-// namedTensors finds the tensors of what a pickle built, sorted by name.
-// pickled is the pickle's size.
+// wrappers are the keys under which training programs keep the weights beside
+// other things; where there are several, the first of this list counts.
+func wrappers() []string {
+	return []string{
+		"state_dict", "model_state_dict", "model", "module", "net", "network", "params",
+		"ema", "model_ema", "ema_state_dict", "state_dict_ema", "params_ema",
+	}
+}
+
+// namedTensors finds the tensors of what a pickle built, sorted by name, and
+// keeps the entries that are unknowns. pickled is the pickle's size, first the
+// first unknown that it names.
 //
 // A checkpoint of a training run keeps the weights beside other things: while
-// there is a dict or module under one of the keys of wrappers, only what lies
-// there counts. From there on dicts in dicts and modules in modules make names
-// with dots. What is left are tensors, and beginnings that all their names have
-// and that tell how they were trained are taken off.
-func namedTensors(root any, pickled int) ([]named, error) {
-	wrappers := []string{"state_dict", "model_state_dict", "model", "module"}
-	trainers := []string{"module.", "_orig_mod."} // DistributedDataParallel, torch.compile
+// there is a dict or module with tensors under one of the keys of wrappers, only
+// what lies there counts. From there on dicts in dicts and modules in modules
+// make names with dots.
+func (f *File) namedTensors(root any, pickled int, first *unknown) ([]named, error) {
+	w := walker{names: 4*pickled + 1<<16, steps: pickled}
 	for range maxDepth {
-		inner := root
-		for _, key := range wrappers {
-			if inner = child(root, key); inner != nil {
+		var inner any
+		for _, key := range wrappers() {
+			if inner = child(root, key); inner != nil && w.holdsTensor(inner, 0) {
 				break
 			}
+			inner = nil
 		}
 		if inner == nil {
 			break
 		}
 		root = inner
 	}
-	w := walker{names: 4*pickled + 1<<16, steps: pickled}
 	if err := w.walk("", root, 0); err != nil {
 		return nil, err
+	}
+	if len(w.found) == 0 && first != nil {
+		return nil, fmt.Errorf("no tensors that have names: %w", first.err())
 	}
 	if len(w.found) == 0 {
 		return nil, errors.New("no tensors that have names")
 	}
+	w.cutTrainers()
+	slices.SortFunc(w.found, func(a, b named) int { return strings.Compare(a.name, b.name) })
+	if f.opaque == nil {
+		f.opaque = map[string]error{}
+	}
+	for name, v := range w.unknown {
+		f.opaque[name] = v.err()
+	}
+	return w.found, nil
+}
+
+// cutTrainers takes off the beginnings that all names of tensors have and that
+// tell how they were trained.
+func (w *walker) cutTrainers() {
+	trainers := []string{"module.", "_orig_mod."} // DistributedDataParallel, torch.compile
 	for again := true; again; {
 		again = false
 		for _, prefix := range trainers {
@@ -240,11 +282,14 @@ func namedTensors(root any, pickled int) ([]named, error) {
 			for i := range w.found {
 				w.found[i].name = w.found[i].name[len(prefix):]
 			}
+			cut := make(map[string]*unknown, len(w.unknown))
+			for name, v := range w.unknown {
+				cut[strings.TrimPrefix(name, prefix)] = v
+			}
+			w.unknown = cut
 			again = true
 		}
 	}
-	slices.SortFunc(w.found, func(a, b named) int { return strings.Compare(a.name, b.name) })
-	return w.found, nil
 }
 
 // child returns the dict or module under a key of a dict or module, or nil.
@@ -273,13 +318,35 @@ func child(v any, key string) any {
 // the walker's.
 type walker struct {
 	found        []named
+	unknown      map[string]*unknown
 	names, steps int // bytes of names and values visited, at most
+}
+
+// holdsTensor says whether a tensor lies under a key of v. Where the steps end
+// before one is found, walk reports it.
+func (w *walker) holdsTensor(v any, depth int) bool {
+	if w.steps--; w.steps < 0 || depth > maxDepth {
+		return false
+	}
+	switch v := v.(type) {
+	case *stored, *lost:
+		return true
+	case *object:
+		return w.holdsTensor(v.state, depth+1)
+	case *dict:
+		for _, i := range v.items {
+			if _, ok := i.key.(string); ok && w.holdsTensor(i.value, depth+1) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (w *walker) walk(name string, v any, depth int) error {
 	w.steps--
 	switch {
-	case w.steps < 0 || w.names < 0 || len(w.found) > maxTensors:
+	case w.steps < 0 || w.names < 0 || len(w.found)+len(w.unknown) > maxTensors:
 		return errors.New("too many names")
 	case depth > maxDepth:
 		return fmt.Errorf("more than %d dicts in each other", maxDepth)
@@ -287,14 +354,25 @@ func (w *walker) walk(name string, v any, depth int) error {
 	switch v := v.(type) {
 	case *stored:
 		if depth > 0 { // one alone has no name
-			w.found = append(w.found, named{name, v})
+			w.found = append(w.found, named{name, v, nil})
+		}
+	case *lost:
+		if depth > 0 {
+			w.found = append(w.found, named{name, nil, v})
+		}
+	case *unknown:
+		if depth > 0 {
+			if w.unknown == nil {
+				w.unknown = map[string]*unknown{}
+			}
+			w.unknown[name] = v
 		}
 	case *object:
 		return w.walk(name, v.state, depth+1)
 	case *dict:
 		for _, i := range v.items {
 			key, ok := i.key.(string)
-			if !ok {
+			if w.steps--; !ok {
 				continue
 			}
 			if name != "" {
@@ -314,7 +392,7 @@ func storagesOf(tensors []named) []*storage {
 	var out []*storage
 	seen := make(map[*storage]bool)
 	for _, t := range tensors {
-		if !seen[t.storage] {
+		if t.stored != nil && !seen[t.storage] {
 			seen[t.storage] = true
 			out = append(out, t.storage)
 		}
@@ -338,12 +416,16 @@ func disjoint(storages []*storage) error {
 // addTensors adds tensors whose storages lie in src.
 func (f *File) addTensors(path string, src source, order binary.ByteOrder, tensors []named) error {
 	for _, t := range tensors {
-		s := t.storage
-		n, _ := volume(t.shape)
-		v := contiguous{src, s.offset + t.offset*int64(s.dtype.Size()), n, s.dtype, order}
-		added := &tensor{TensorInfo: TensorInfo{t.name, t.shape, s.dtype}, values: &v, path: path}
-		if !rowMajor(t.shape, t.strides) {
-			added.values = &strided{v, t.shape, t.strides}
+		var added *tensor
+		if t.lost != nil {
+			added = &tensor{TensorInfo: TensorInfo{t.name, t.lost.shape, Other}, values: unreadable{t.lost.err}, path: path}
+		} else {
+			n, _ := volume(t.stored.shape)
+			v := contiguous{src, t.storage.offset + t.offset*int64(t.dtype.Size()), n, t.dtype, order}
+			added = &tensor{TensorInfo: TensorInfo{t.name, t.stored.shape, t.dtype}, values: &v, path: path}
+			if !rowMajor(t.stored.shape, t.strides) {
+				added.values = &strided{v, t.stored.shape, t.strides}
+			}
 		}
 		if err := f.add(added); err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -61,6 +62,70 @@ func (h handles) Open(name string) (fs.File, error) {
 		fs.File
 		io.ReaderAt
 	}{f, f.(io.ReaderAt)}, nil
+}
+
+// TestUnreadable: objects and types that this package does not have spoil
+// nothing beside them.
+func TestUnreadable(t *testing.T) {
+	a := vector("a", "0", 2)
+	float8 := func(p *pickled) *pickled { // two elements of an untyped storage
+		return p.global("torch._utils", "_rebuild_tensor_v3").raw("((").text("storage").global("torch.storage", "UntypedStorage").
+			text("1").text("cpu").integer(4).raw("tQ").integer(0).integers([]int64{2}).integers([]int64{1}).
+			raw("\x89").global("collections", "OrderedDict").raw(")R")
+	}
+	for name, c := range map[string]struct {
+		value *pickled // under the key "b", behind it
+		is    error    // why it is unreadable; nil if it is not listed so
+		names []string
+	}{
+		"a numpy scalar": {newPickle().global("numpy.core.multiarray", "scalar").raw("(").global("numpy", "dtype").
+			raw("(X\x02\x00\x00\x00f8K\x00K\x01tR(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbC\x08........tR"), ErrGlobal, nil},
+		"a namespace":        {newPickle().global("argparse", "Namespace").raw(")R}").text("lr").raw("K\x01sb"), ErrGlobal, nil},
+		"a path":             {newPickle().global("pathlib", "PosixPath").raw("(").text("a").raw("tR"), ErrGlobal, nil},
+		"a set of old":       {newPickle().global("__builtin__", "set").raw("]K\x01a\x85R"), ErrGlobal, nil},
+		"a set":              {newPickle().raw("\x8f(K\x01\x90"), nil, nil},
+		"a frozen set":       {newPickle().raw("(K\x01\x91"), nil, nil},
+		"a call":             {newPickle().global("os", "system").text("true").raw("\x85R"), ErrGlobal, nil},
+		"an old instance":    {newPickle().raw("(K\x01ios\nsystem\n"), ErrGlobal, nil},
+		"another instance":   {newPickle().raw("(").global("os", "system").raw("K\x01o"), ErrGlobal, nil},
+		"keyword arguments":  {newPickle().global("os", "system").raw(")}\x92"), ErrGlobal, nil},
+		"items of an object": {newPickle().global("a", "Dict").raw(")R(").text("k").raw("K\x01u"), ErrGlobal, nil},
+		"a list of an array": {newPickle().global("a", "List").raw(")R(K\x01e"), ErrGlobal, nil},
+		"texts":              {newPickle().raw("(I7\nL8L\nF0.5\nVx\np9\n0g9\nt"), nil, nil},
+		"a default dict":     {newPickle().global("collections", "defaultdict").global("builtins", "list").raw("\x85R(").text("k").raw("K\x01u"), nil, nil},
+		"complex":            {newPickle().tensor(torchTensor{kind: "ComplexFloat", key: "1", count: 4, shape: []int64{4}, strides: []int64{1}}), ErrDType, []string{"b"}},
+		"quantized":          {newPickle().tensor(torchTensor{kind: "QInt8", key: "1", count: 4, shape: []int64{4}, strides: []int64{1}}), ErrDType, []string{"b"}},
+		"a type to come":     {newPickle().tensor(torchTensor{kind: "Posit", key: "1", count: 4, shape: []int64{4}, strides: []int64{1}}), ErrDType, []string{"b"}},
+		"float8":             {float8(newPickle()).global("torch", "float8_e4m3fn").raw("tR"), ErrDType, []string{"b"}},
+		"uint16":             {float8(newPickle()).global("torch", "uint16").raw("tR"), nil, []string{"b"}},
+		"a subclass": {newPickle().global("torch._tensor", "_rebuild_from_type_v2").raw("(").global("torch._utils", "_rebuild_tensor_v2").
+			global("a", "Tensor").raw("((").text("storage").global("torch", "ByteStorage").text("1").text("cpu").integer(4).raw("tQ").
+			integer(0).integers([]int64{4}).integers([]int64{1}).raw("\x89NtNtR"), nil, []string{"b"}},
+		"a tensor with attributes": {newPickle().tensor(torchTensor{kind: "Byte", key: "1", count: 4, shape: []int64{4}, strides: []int64{1}}).raw("}").
+			text("x").raw("K\x01sb"), nil, []string{"b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPickle().raw("}(").text("b")
+			p.Write(c.value.Bytes()[2:])
+			p.text("a").tensor(a).raw("u")
+			f, err := FromBytes(archive(t, p.stop(), record{"a/data/0", make([]byte, 8)}, record{"a/data/1", make([]byte, 4)}))
+			require.NoError(t, err)
+			require.Equal(t, append([]string{"a"}, c.names...), f.Names())
+			_, err = f.Float32("a", 2)
+			require.NoError(t, err)
+			_, err = f.Float32("b")
+			if c.is == nil {
+				require.Empty(t, f.Unreadable())
+				require.Equal(t, len(c.names) == 0, err != nil, "%v", err)
+				return
+			}
+			require.ErrorIs(t, err, c.is)
+			require.Len(t, f.Unreadable(), 1)
+			require.ErrorIs(t, f.Unreadable()["b"], c.is)
+			err = Write(t.Context(), io.Discard, f, F32)
+			require.Equal(t, c.is == ErrDType, err != nil, "tensors are written, objects are not: %v", err)
+		})
+	}
 }
 
 // TestForbiddenGlobals: a pickle that would run something is refused with the
@@ -169,6 +234,15 @@ func TestTorchScript(t *testing.T) {
 	require.ErrorContains(t, err, "__torch__.m.Net")
 }
 
+// dimensions rebuilds a tensor of 64 dimensions n times from the same arguments.
+func dimensions(n int) *pickled {
+	wide := torchTensor{name: "a", kind: "Float", key: "0", count: 4, shape: make([]int64, 64), strides: make([]int64, 64)}
+	p := newPickle().raw("}(").text("a").tensor(wide).raw("u0")
+	p.global("torch._utils", "_rebuild_tensor_v2").raw("q\x000((").text("storage").global("torch", "FloatStorage").
+		text("0").text("cpu").integer(4).raw("tQ").integer(0).integers(wide.shape).integers(wide.strides).raw("tq\x010")
+	return p.raw(strings.Repeat("h\x00h\x01R0", n)).raw("}")
+}
+
 // TestHostilePickles: what no program writes is refused, for the reason given.
 func TestHostilePickles(t *testing.T) {
 	v := vector("a", "0", 4)
@@ -211,7 +285,6 @@ func TestHostilePickles(t *testing.T) {
 		"where 9223372036854775807":     with(func(t *torchTensor) { t.count = math.MaxInt64 }),
 		"not integers":                  with(func(t *torchTensor) { t.shape = make([]int64, 65); t.strides = make([]int64, 65) }),
 		"data/../data.pkl":              with(func(t *torchTensor) { t.key = "../data.pkl" }),
-		"torch.QInt8Storage":            with(func(t *torchTensor) { t.kind = "QInt8" }),
 		"4 of F32 and 2 of F64":         newPickle().dict(v, torchTensor{name: "b", kind: "Double", key: "0", count: 2}).stop(),
 		"a: named twice":                newPickle().dict(v, v).stop(),
 		"too many names":                laughs.stop(),
@@ -225,13 +298,14 @@ func TestHostilePickles(t *testing.T) {
 		"no mark":                       newPickle().raw("t").stop(),
 		"memo 7":                        newPickle().raw("h\x07").stop(),
 		"protocol 6":                    []byte("\x80\x06."),
-		"append to":                     newPickle().raw("}K\x01a").stop(),
-		"set items":                     newPickle().raw("](K\x01u").stop(),
-		"set items of":                  newPickle().raw("}(K\x01u").stop(),
-		"call of":                       newPickle().raw("}K\x01R").stop(),
-		"state of":                      newPickle().raw("K\x01}b").stop(),
-		"persistent id":                 newPickle().text("storage").raw("Q").stop(),
-		"OrderedDict of":                newPickle().global("collections", "OrderedDict").raw("]\x85R").stop(),
+		"APPEND: top":                   newPickle().raw("}K\x01a").stop(),
+		"SETITEMS: top":                 newPickle().raw("](K\x01u").stop(),
+		"SETITEMS: top ":                newPickle().raw("}(K\x01u").stop(),
+		"call with":                     newPickle().raw("}K\x01R").stop(),
+		"BUILD: top":                    newPickle().raw("K\x01}b").stop(),
+		"no tensors that":               newPickle().text("storage").raw("Q").stop(),
+		"does not hold pairs":           newPickle().global("collections", "OrderedDict").raw("]K\x01a\x85R").stop(),
+		"more dimensions than":          dimensions(1 << 12).stop(),
 		"without a storage":             newPickle().global("torch._utils", "_rebuild_tensor_v2").raw("(NK\x00))tR").stop(),
 		"tensor of 1":                   newPickle().global("torch._utils", "_rebuild_tensor").raw("N\x85R").stop(),
 		"without arguments":             newPickle().global("torch", "Size").raw(")R").stop(),
@@ -240,8 +314,8 @@ func TestHostilePickles(t *testing.T) {
 		"'\\u0082' is not":              newPickle().raw("\x82\x01").stop(),
 	} {
 		_, err := FromBytes(archive(t, data, record{"a/data/0", make([]byte, 16)}))
-		require.ErrorIs(t, err, ErrFormat, reason)
-		require.ErrorContains(t, err, strings.TrimSpace(reason))
+		assert.ErrorIs(t, err, ErrFormat, reason)
+		assert.ErrorContains(t, err, strings.TrimSpace(reason))
 	}
 
 	// A dict that holds itself.

@@ -197,10 +197,15 @@ func (v *View) Check(want []TensorInfo) error {
 			wanted[part] = true
 			t := v.file.tensors[part]
 			switch {
+			case t == nil && v.file.opaque[part] != nil:
+				e.add(ErrMissing, "%s %v: %v", part, shape, v.file.opaque[part])
+				e.kinds = append(e.kinds, v.file.opaque[part])
 			case t == nil:
 				e.add(ErrMissing, "%s %v", part, shape)
 			case !matches(t.Shape, shape) && !(len(shape) == 0 && slices.Equal(t.Shape, []int{1})):
 				e.add(ErrShape, "%s: want %v, got %v", part, shape, t.Shape)
+			case t.DType == Other:
+				e.add(ErrDType, "%s: %v", part, t.values.(unreadable).err)
 			case !t.DType.Float():
 				e.add(ErrDType, "%s: want F32, F64, F16 or BF16, got %v", part, t.DType)
 			}

@@ -124,6 +124,9 @@ func Write(ctx context.Context, w io.Writer, f *File, dtype DType, opts ...Write
 func (f *File) header(dtype DType) (tensors []TensorInfo, header []byte, total int, err error) {
 	for _, name := range f.Names() {
 		info, _ := f.Info(name)
+		if u, ok := f.tensors[name].values.(unreadable); ok {
+			return nil, nil, 0, fmt.Errorf("weights: %s: %s: %w", f.path, name, u.err)
+		}
 		if info.DType.Float() {
 			info.DType = dtype
 		}
