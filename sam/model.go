@@ -87,7 +87,7 @@ func (n SizeOption) encode(o *encodeOptions) { o.side = int(n) }
 // Open loads a checkpoint from a file, a shard index, or a directory in
 // Hugging Face layout. Errors are those of [weights.Open] and [Load].
 func Open(path string, opts ...Option) (*Model, error) {
-	f, err := weights.Open(path)
+	f, err := weights.OpenModel(path, names())
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 	for _, opt := range opts {
 		opt.load(&o)
 	}
-	view, err := weights.SAM(f)
+	view, err := weights.NewView(f, names())
 	if err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
@@ -129,11 +129,11 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 	if err := view.Check(list.Listed); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	if err := m.config.settings(f.Config(), f.Metadata()); err != nil {
+	if err := m.config.settings(view.Config(), f.Metadata()); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
 	if err := cmp.Or(
-		compare("config.json", f.Config(), m.config.configKeys()),
+		compare("config.json", view.Config(), m.config.configKeys()),
 		compare("preprocessor_config.json", f.PreprocessorConfig(), m.config.preprocessorKeys()),
 	); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)

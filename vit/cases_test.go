@@ -20,17 +20,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pending are the cases that do not hold yet. One that holds fails the test, so
-// that the list cannot go stale.
-var pending = map[string]bool{
-	"prefix_model":         true,
-	"prefix_clip_and_head": true,
-	"n_averaged":           true,
-	"two_models":           true,
-	"epoch_alone":          true,
-	"hf_missing":           true,
-}
-
 // checkpointCase is an entry of testdata/cases/checkpoints.json, which
 // cases.md beside it describes.
 type checkpointCase struct {
@@ -117,10 +106,6 @@ func testCases(t *testing.T, folder string) {
 		c.root = root
 		t.Run(c.Name, func(t *testing.T) {
 			err := c.run(t, index.Tolerance)
-			if pending[c.Name] {
-				require.Error(t, err, "holds: take it off the list of pending cases")
-				return
-			}
 			require.NoError(t, err, "%s: %s", c.Kind, c.Why)
 		})
 	}

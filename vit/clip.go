@@ -72,11 +72,12 @@ func WithWorkers(n int) Option { return func(o *options) { o.workers = n } }
 // WithKernel computes with k instead of the machine's best.
 func WithKernel(k simd.Kernel) Option { return func(o *options) { o.kernel = k } }
 
-// Open loads a checkpoint from a file, a shard index, or a directory in Hugging
-// Face layout. The names may be OpenAI's, OpenCLIP's or Hugging Face's. Errors
-// are those of [weights.Open] and [Load].
+// Open loads a checkpoint from a file, a shard index, or a directory, of which
+// it takes the file that holds a CLIP. The names may be OpenAI's, OpenCLIP's or
+// Hugging Face's, behind any beginning. Errors are those of [weights.OpenModel]
+// and [Load].
 func Open(path string, opts ...Option) (*CLIP, error) {
-	f, err := weights.Open(path)
+	f, err := weights.OpenModel(path, names())
 	if err != nil {
 		return nil, err
 	}
@@ -101,25 +102,25 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	if f == nil {
 		return nil, fmt.Errorf("vit: %w: the checkpoint is nil", ErrConfig)
 	}
-	view, err := weights.CLIP(f)
+	view, err := weights.NewView(f, names())
 	if err != nil {
 		return nil, fmt.Errorf("vit: %w", err)
 	}
-	known, unknown := settingsOf(f, o.known)
+	known, unknown := settingsOf(f, view, o.known)
 	config, err := sizes(view, known.image)
 	if err != nil {
-		return nil, fmt.Errorf("vit: %w", err)
+		return nil, fmt.Errorf("vit: %s: %w", f.Path(), err)
 	}
 	// A shape tells that tensors are complete before a config tells more.
 	if err := wanted(view, config); err != nil {
 		return nil, fmt.Errorf("vit: %w", err)
 	}
 	if unknown != nil {
-		return nil, fmt.Errorf("vit: %w", unknown)
+		return nil, fmt.Errorf("vit: %s: %w", f.Path(), unknown)
 	}
 	_, openAI := f.Shape("input_resolution")
 	if err := errors.Join(config.agree(known), config.resolve(known, openAI)); err != nil {
-		return nil, fmt.Errorf("vit: %w", err)
+		return nil, fmt.Errorf("vit: %s: %w", f.Path(), err)
 	}
 
 	c := &CLIP{config: config, kernel: o.kernel, workers: simd.NewWorkers(o.workers), tokenizer: sync.OnceValue(tokenizer.New)}
@@ -155,11 +156,11 @@ func wanted(view *weights.View, c Config) error {
 // settingsOf completes the settings of options by what the file and those
 // beside it tell, the surest source first: options, configuration files,
 // metadata. Those that it read before an error are there with it.
-func settingsOf(f *weights.File, known settings) (settings, error) {
+func settingsOf(f *weights.File, view *weights.View, known settings) (settings, error) {
 	for _, source := range []struct {
 		data []byte
 		read func([]byte) (settings, error)
-	}{{f.Config(), configSettings}, {f.PreprocessorConfig(), preprocessorSettings}} {
+	}{{view.Config(), configSettings}, {f.PreprocessorConfig(), preprocessorSettings}} {
 		if source.data == nil {
 			continue
 		}

@@ -122,7 +122,7 @@ func sizes(v *weights.View, configured *image.Point) (c Config, err error) {
 			add(dims[i].(string), dims[i+1].(int))
 		}
 		if best == 0 && err == nil {
-			err = fmt.Errorf("%w: no tensor tells the %s, for example %s", weights.ErrMissing, name, dims[0])
+			err = fmt.Errorf("%w: no tensor tells the %s, for example %s", weights.ErrMissing, name, v.Called(dims[0].(string)))
 		}
 		return best
 	}
@@ -151,7 +151,7 @@ func sizes(v *weights.View, configured *image.Point) (c Config, err error) {
 	}
 	cells := votes("image tower's grid", positions, 0) - 1
 	if err == nil {
-		err = c.Vision.setGrid(positions, cells, configured)
+		err = c.Vision.setGrid(v.Called(positions), cells, configured)
 	}
 
 	c.Text.Width = votes("text tower's width", "ln_final.weight", 0, "ln_final.bias", 0,
@@ -162,7 +162,8 @@ func sizes(v *weights.View, configured *image.Point) (c Config, err error) {
 	c.Text.Hidden = votes("text tower's MLP", textBlocks+"0.mlp.c_fc.weight", 0,
 		textBlocks+"0.mlp.c_fc.bias", 0, textBlocks+"0.mlp.c_proj.weight", 1)
 	if err == nil && (c.Vision.Layers == 0 || c.Text.Layers == 0) {
-		err = fmt.Errorf("%w: no blocks under %s or %s", weights.ErrMissing, visionBlocks, textBlocks)
+		err = fmt.Errorf("%w: a tower without blocks, such as %s and %s", weights.ErrMissing,
+			v.Called(visionBlocks+"0.ln_1.weight"), v.Called(textBlocks+"0.ln_1.weight"))
 	}
 	return c, err
 }

@@ -4,13 +4,14 @@
 // [Open] tells by a file's content what it is: safetensors; the index of a
 // sharded checkpoint; a zip archive of PyTorch's torch.save or of TorchScript
 // (.pt, .pth, .bin); or what torch.save wrote before PyTorch 1.6. A directory
-// is searched for the names in [CheckpointNames].
+// is searched for the names in [CheckpointNames], by [OpenModel] for the file that
+// holds the model.
 //
 // A [File] maps its data into memory and converts a tensor when it is asked
 // for: opening reads the list of tensors alone, and nothing is held that was
 // not read. Storages are read where they lie in the file, whatever offset,
-// strides and byte order a tensor has. [CLIP] and [SAM] see a File through one
-// set of names, whoever published it. [Save] writes any File as safetensors.
+// strides and byte order a tensor has. A [View] sees a File under the names of a
+// model, whoever published it; packages vit and sam own theirs. [Save] writes any File as safetensors.
 //
 // # What is not a tensor
 //

@@ -28,7 +28,7 @@ type File struct {
 	path         string
 	tensors      map[string]*tensor
 	metadata     map[string]string
-	config       []byte
+	configs      map[string][]byte // by the names of their files
 	preprocessor []byte
 	sources      []source
 	surplus      bool             // allowed
@@ -174,6 +174,9 @@ func (t *tensor) fail(kind error, format string, args ...any) error {
 	return fmt.Errorf("weights: %s: %w: %s: %w", t.path, kind, t.Name, fmt.Errorf(format, args...))
 }
 
+// Path is where the checkpoint was opened; messages begin with it.
+func (f *File) Path() string { return f.path }
+
 // Names returns the names of all tensors, sorted.
 func (f *File) Names() []string { return slices.Sorted(maps.Keys(f.tensors)) }
 
@@ -202,7 +205,18 @@ func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 // Config returns the configuration file beside the weights, or nil where there
 // is none: open_clip_config.json for tensors named as OpenCLIP names them,
 // config.json otherwise, the other one where only that exists.
-func (f *File) Config() []byte { return slices.Clone(f.config) }
+func (f *File) Config() []byte {
+	names := []string{"config.json", "open_clip_config.json"}
+	if slices.ContainsFunc(f.Names(), func(name string) bool { return strings.HasPrefix(name, "visual.") }) {
+		slices.Reverse(names)
+	}
+	for _, name := range names {
+		if data := f.configs[name]; data != nil {
+			return slices.Clone(data)
+		}
+	}
+	return nil
+}
 
 // PreprocessorConfig returns Hugging Face's preprocessor_config.json beside the
 // weights, or nil.

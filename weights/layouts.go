@@ -1,132 +1,171 @@
 package weights
 
-import "strings"
-
-// layout is a published way to name and store the tensors of a model.
-type layout struct {
-	name  string
-	signs []string // beginnings of names, one of which tells the layout
-	// surplus are the tensors that published files carry and no model uses.
-	surplus []string
-	// table pairs the view's name with the file's, the first row that matches
-	// being taken; names of no row are the same in both. In patterns, # is a
-	// number and * a rest; both sides have the same, in the same order.
-	table []row
-}
-
-type row struct {
-	name string // in the view
-	file string
-	how  arrangement
-}
-
-// arrangement is how a file stores a tensor of the view.
-type arrangement int
-
-const (
-	same       arrangement = iota
-	transposed             // a matrix with its axes exchanged
-	qkv                    // queries, keys and values apart: @ in the file's name is q, k or v
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 )
 
-// clipLayouts are the layouts of a CLIP. OpenCLIP has OpenAI's names, unless
-// its text tower is a module of its own.
-// Sources: openai/CLIP clip/model.py; mlfoundations/open_clip
-// src/open_clip/model.py; huggingface/transformers models/clip/modeling_clip.py.
-func clipLayouts() []layout {
-	return []layout{{
-		name:    "Hugging Face",
-		signs:   []string{"vision_model.", "text_model."},
-		surplus: []string{"*position_ids", "logit_bias", "n_averaged"},
-		table: []row{
-			{"visual.class_embedding", "vision_model.embeddings.class_embedding", same},
-			{"visual.conv1.weight", "vision_model.embeddings.patch_embedding.weight", same},
-			{"visual.positional_embedding", "vision_model.embeddings.position_embedding.weight", same},
-			{"visual.ln_pre.*", "vision_model.pre_layrnorm.*", same}, // sic
-			{"visual.transformer.resblocks.#.ln_#.*", "vision_model.encoder.layers.#.layer_norm#.*", same},
-			{"visual.transformer.resblocks.#.attn.in_proj_*", "vision_model.encoder.layers.#.self_attn.@_proj.*", qkv},
-			{"visual.transformer.resblocks.#.attn.out_proj.*", "vision_model.encoder.layers.#.self_attn.out_proj.*", same},
-			{"visual.transformer.resblocks.#.mlp.c_fc.*", "vision_model.encoder.layers.#.mlp.fc1.*", same},
-			{"visual.transformer.resblocks.#.mlp.c_proj.*", "vision_model.encoder.layers.#.mlp.fc2.*", same},
-			{"visual.ln_post.*", "vision_model.post_layernorm.*", same},
-			{"visual.proj", "visual_projection.weight", transposed},
-			{"token_embedding.weight", "text_model.embeddings.token_embedding.weight", same},
-			{"positional_embedding", "text_model.embeddings.position_embedding.weight", same},
-			{"transformer.resblocks.#.ln_#.*", "text_model.encoder.layers.#.layer_norm#.*", same},
-			{"transformer.resblocks.#.attn.in_proj_*", "text_model.encoder.layers.#.self_attn.@_proj.*", qkv},
-			{"transformer.resblocks.#.attn.out_proj.*", "text_model.encoder.layers.#.self_attn.out_proj.*", same},
-			{"transformer.resblocks.#.mlp.c_fc.*", "text_model.encoder.layers.#.mlp.fc1.*", same},
-			{"transformer.resblocks.#.mlp.c_proj.*", "text_model.encoder.layers.#.mlp.fc2.*", same},
-			{"ln_final.*", "text_model.final_layer_norm.*", same},
-			{"text_projection", "text_projection.weight", transposed},
-		},
-	}, {
-		name:    "OpenCLIP with a text module",
-		signs:   []string{"text."},
-		surplus: []string{"*position_ids", "logit_bias", "n_averaged", "text.attn_mask", "*.num_batches_tracked"},
-		table: []row{
-			{"token_embedding.weight", "text.token_embedding.weight", same},
-			{"positional_embedding", "text.positional_embedding", same},
-			{"transformer.resblocks.#.*", "text.transformer.resblocks.#.*", same},
-			{"ln_final.*", "text.ln_final.*", same},
-			{"text_projection", "text.text_projection", same},
-		},
-	}, {
-		name:    "OpenAI",
-		signs:   []string{"visual.", "token_embedding.", "transformer."},
-		surplus: []string{"*position_ids", "logit_bias", "n_averaged", "input_resolution", "context_length", "vocab_size", "attn_mask", "*.num_batches_tracked"},
-	}}
+// Model says, as data, which tensors a model has and how checkpoints name them.
+// The package of the model owns it. In patterns, # is a number and a final * any
+// rest.
+type Model struct {
+	// Name is what messages call the model.
+	Name string
+	// Tensors are patterns of the model's own names, enough to tell its
+	// checkpoints from others.
+	Tensors []string
+	// Layouts are the published ways to name and store them. Where several fit a
+	// file alike, the first counts.
+	Layouts []Layout
 }
 
-// samLayouts are the layouts of a SAM.
-// Sources: facebookresearch/segment-anything segment_anything/modeling;
-// ChaoningZhang/MobileSAM mobile_sam/modeling; huggingface/transformers
-// models/sam/modeling_sam.py.
-func samLayouts() []layout {
-	return []layout{{
-		name:    "Hugging Face",
-		signs:   []string{"vision_encoder.", "shared_image_embedding."},
-		surplus: []string{"prompt_encoder.shared_embedding.positional_embedding"}, // once more
-		table: []row{
-			{"prompt_encoder.pe_layer.positional_encoding_gaussian_matrix", "shared_image_embedding.positional_embedding", same},
-			{"prompt_encoder.point_embeddings.#.*", "prompt_encoder.point_embed.#.*", same},
-			{"prompt_encoder.mask_downscaling.0.*", "prompt_encoder.mask_embed.conv1.*", same},
-			{"prompt_encoder.mask_downscaling.1.*", "prompt_encoder.mask_embed.layer_norm1.*", same},
-			{"prompt_encoder.mask_downscaling.3.*", "prompt_encoder.mask_embed.conv2.*", same},
-			{"prompt_encoder.mask_downscaling.4.*", "prompt_encoder.mask_embed.layer_norm2.*", same},
-			{"prompt_encoder.mask_downscaling.6.*", "prompt_encoder.mask_embed.conv3.*", same},
-			{"image_encoder.pos_embed", "vision_encoder.pos_embed", same},
-			{"image_encoder.patch_embed.proj.*", "vision_encoder.patch_embed.projection.*", same},
-			{"image_encoder.blocks.#.norm#.*", "vision_encoder.layers.#.layer_norm#.*", same},
-			{"image_encoder.blocks.#.*", "vision_encoder.layers.#.*", same},
-			{"image_encoder.neck.0.*", "vision_encoder.neck.conv1.*", same},
-			{"image_encoder.neck.1.*", "vision_encoder.neck.layer_norm1.*", same},
-			{"image_encoder.neck.2.*", "vision_encoder.neck.conv2.*", same},
-			{"image_encoder.neck.3.*", "vision_encoder.neck.layer_norm2.*", same},
-			{"mask_decoder.transformer.layers.#.norm#.*", "mask_decoder.transformer.layers.#.layer_norm#.*", same},
-			{"mask_decoder.transformer.norm_final_attn.*", "mask_decoder.transformer.layer_norm_final_attn.*", same},
-			{"mask_decoder.output_upscaling.0.*", "mask_decoder.upscale_conv1.*", same},
-			{"mask_decoder.output_upscaling.1.*", "mask_decoder.upscale_layer_norm.*", same},
-			{"mask_decoder.output_upscaling.3.*", "mask_decoder.upscale_conv2.*", same},
-			// Heads of three layers, as all published models have them.
-			{"mask_decoder.output_hypernetworks_mlps.#.layers.0.*", "mask_decoder.output_hypernetworks_mlps.#.proj_in.*", same},
-			{"mask_decoder.output_hypernetworks_mlps.#.layers.1.*", "mask_decoder.output_hypernetworks_mlps.#.layers.0.*", same},
-			{"mask_decoder.output_hypernetworks_mlps.#.layers.2.*", "mask_decoder.output_hypernetworks_mlps.#.proj_out.*", same},
-			{"mask_decoder.iou_prediction_head.layers.0.*", "mask_decoder.iou_prediction_head.proj_in.*", same},
-			{"mask_decoder.iou_prediction_head.layers.1.*", "mask_decoder.iou_prediction_head.layers.0.*", same},
-			{"mask_decoder.iou_prediction_head.layers.2.*", "mask_decoder.iou_prediction_head.proj_out.*", same},
-		},
-	}, {
-		name:    "Meta",
-		signs:   []string{"image_encoder.", "prompt_encoder.", "mask_decoder."},
-		surplus: []string{"*.num_batches_tracked"},
-	}}
+// Layout is a published way to name and store the tensors of a model.
+type Layout struct {
+	// Name is what messages call the layout.
+	Name string
+	// Rows pairs the model's own names with the file's, the first that matches
+	// being taken; names of no row are the same in both. Both patterns of a row
+	// have the same # and *, in the same order.
+	Rows []Row
+	// Known are patterns of tensors that published files carry and no model uses;
+	// here * stands at the beginning.
+	Known []string
+	// Configs are the configuration files that belong to the layout, the one to
+	// prefer first.
+	Configs []string
 }
 
-// signed reports whether a file's name tells this layout.
-func (l *layout) signed(name string) bool {
-	for _, sign := range l.signs {
-		if strings.HasPrefix(name, sign) {
+// Row pairs a model's own name with a file's.
+type Row struct {
+	Own, File string
+	How       Arrangement
+}
+
+// Arrangement is how a file stores a tensor.
+type Arrangement uint8
+
+const (
+	Same       Arrangement = iota // as the model wants it
+	Transposed                    // a matrix with its axes exchanged
+	QKV                           // queries, keys and values apart: @ in the file's name is q, k or v
+)
+
+// fit is how well a layout fits a file, under a beginning of names.
+type fit struct {
+	layout *Layout
+	prefix string
+	score  int // tensors of the model
+}
+
+// maxPrefix bounds the parts of a beginning that names are looked at for.
+const maxPrefix = 8
+
+// fits returns the layout and the beginning of names under which a file has the
+// most tensors of the model. Training programs put beginnings such as "module."
+// or "model.", one behind the other, before the names; whatever they are called,
+// the names behind them decide. Of two that fit alike the shorter counts if the
+// other begins with it, and one that is not an average of weights ("ema");
+// otherwise the file is ambiguous. A beginning under which fewer than a quarter
+// of the names are the model's is none of it.
+func (m *Model) fits(names []string) (fit, error) {
+	var best []fit // of the highest score, under one layout
+	for i := range m.Layouts {
+		l := &m.Layouts[i]
+		for prefix, score := range m.scores(l, names) {
+			switch {
+			case len(best) == 0 || score > best[0].score:
+				best = []fit{{l, prefix, score}}
+			case score == best[0].score && l == best[0].layout:
+				best = append(best, fit{l, prefix, score})
+			}
+		}
+	}
+	if len(best) == 0 {
+		return fit{}, fmt.Errorf("%w: no %s: the file holds %s", ErrMissing, m.Name, beginning(names))
+	}
+	slices.SortFunc(best, func(a, b fit) int {
+		if x, y := averaged(a.prefix), averaged(b.prefix); x != y {
+			if x {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(cmp.Compare(len(a.prefix), len(b.prefix)), cmp.Compare(a.prefix, b.prefix))
+	})
+	first := best[0]
+	under := 0
+	for _, name := range names {
+		if strings.HasPrefix(name, first.prefix) {
+			under++
+		}
+	}
+	if 4*first.score < under {
+		return fit{}, fmt.Errorf("%w: no %s: the file holds %s", ErrMissing, m.Name, beginning(names))
+	}
+	for _, other := range best[1:] {
+		if averaged(other.prefix) == averaged(first.prefix) && !strings.HasPrefix(other.prefix, first.prefix) {
+			return fit{}, fmt.Errorf("%w: two models that could be the %s, under %.80q and under %.80q", ErrFormat, m.Name, first.prefix, other.prefix)
+		}
+	}
+	return first, nil
+}
+
+// scores counts the tensors of the model under every beginning of names.
+func (m *Model) scores(l *Layout, names []string) map[string]int {
+	heads, scores := m.heads(l), map[string]int{}
+	for _, name := range names {
+		at := 0
+		for range maxPrefix {
+			rest := name[at:]
+			head, _, more := strings.Cut(rest, ".")
+			if heads[head] && !m.known(rest) && m.owns(l.nameOf(rest)) {
+				scores[name[:at]]++
+			}
+			if !more {
+				break
+			}
+			at += len(head) + 1
+		}
+	}
+	return scores
+}
+
+// averaged says whether a beginning tells of averaged weights.
+func averaged(prefix string) bool { return strings.Contains(prefix, "ema") }
+
+// heads are the first parts of the names that a layout has for the model's
+// tensors.
+func (m *Model) heads(l *Layout) map[string]bool {
+	heads := map[string]bool{}
+	add := func(pattern string) {
+		head, _, _ := strings.Cut(pattern, ".")
+		heads[head] = true
+	}
+	for _, r := range l.Rows {
+		add(r.File)
+	}
+	for _, pattern := range m.Tensors {
+		add(pattern)
+	}
+	return heads
+}
+
+// known says whether a layout knows a name as one that no model uses.
+func (m *Model) known(name string) bool {
+	for i := range m.Layouts {
+		if m.Layouts[i].known(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// owns says whether a name is of a tensor of the model.
+func (m *Model) owns(name string) bool {
+	for _, pattern := range m.Tensors {
+		if _, ok := translate(pattern, pattern, name); ok {
 			return true
 		}
 	}
@@ -134,8 +173,8 @@ func (l *layout) signed(name string) bool {
 }
 
 // known reports whether a file's name is of a tensor that no model uses.
-func (l *layout) known(name string) bool {
-	for _, pattern := range l.surplus {
+func (l *Layout) known(name string) bool {
+	for _, pattern := range l.Known {
 		if suffix, ok := strings.CutPrefix(pattern, "*"); ok && strings.HasSuffix(name, suffix) || pattern == name {
 			return true
 		}
@@ -144,10 +183,10 @@ func (l *layout) known(name string) bool {
 }
 
 // nameOf returns the view's name of a file's tensor.
-func (l *layout) nameOf(file string) string {
-	for _, r := range l.table {
+func (l *Layout) nameOf(file string) string {
+	for _, r := range l.Rows {
 		for _, pattern := range r.files() {
-			if name, ok := translate(pattern, r.name, file); ok {
+			if name, ok := translate(pattern, r.Own, file); ok {
 				return name
 			}
 		}
@@ -157,29 +196,29 @@ func (l *layout) nameOf(file string) string {
 
 // partsOf returns the file's names of a view's tensor, and whether it is
 // stored transposed.
-func (l *layout) partsOf(name string) (parts []string, turned bool) {
-	for _, r := range l.table {
+func (l *Layout) partsOf(name string) (parts []string, turned bool) {
+	for _, r := range l.Rows {
 		for _, pattern := range r.files() {
-			if part, ok := translate(r.name, pattern, name); ok {
+			if part, ok := translate(r.Own, pattern, name); ok {
 				parts = append(parts, part)
 			}
 		}
 		if parts != nil {
-			return parts, r.how == transposed
+			return parts, r.How == Transposed
 		}
 	}
 	return []string{name}, false
 }
 
 // files are the patterns of the file's names.
-func (r *row) files() []string {
-	if r.how != qkv {
-		return []string{r.file}
+func (r *Row) files() []string {
+	if r.How != QKV {
+		return []string{r.File}
 	}
 	return []string{
-		strings.Replace(r.file, "@", "q", 1),
-		strings.Replace(r.file, "@", "k", 1),
-		strings.Replace(r.file, "@", "v", 1),
+		strings.Replace(r.File, "@", "q", 1),
+		strings.Replace(r.File, "@", "k", 1),
+		strings.Replace(r.File, "@", "v", 1),
 	}
 }
 

@@ -11,13 +11,14 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 )
 
-// CheckpointNames are the files that a directory is searched for, as Hugging
-// Face and OpenCLIP name them; the first found is taken.
+// CheckpointNames are the files that a directory is searched for first, as
+// Hugging Face and OpenCLIP name them, in this order.
 func CheckpointNames() []string {
 	return []string{
 		"model.safetensors",
@@ -140,15 +141,121 @@ func (f *File) addFile(path string, src source) error {
 	return f.addSafetensors(path, src)
 }
 
-// findIn returns the path of the checkpoint in a directory.
-func findIn(fsys fs.FS, dir string) (string, error) {
+// maxCandidates bounds the files of a directory that are opened in search of a
+// model, beyond those of CheckpointNames.
+const maxCandidates = 64
+
+// shardName is what files of a sharded checkpoint are called; the index beside
+// them stands for them all.
+var shardName = regexp.MustCompile(`-\d+-of-\d+\.`)
+
+// candidates returns the checkpoints of a directory: those of CheckpointNames, in
+// that order, and the others, sorted.
+func candidates(fsys fs.FS, dir string) (named, others []string, err error) {
+	regular := func(name string) bool {
+		info, err := fs.Stat(fsys, name)
+		return err == nil && info.Mode().IsRegular()
+	}
 	for _, name := range CheckpointNames() {
-		name = path.Join(dir, name)
-		if info, err := fs.Stat(fsys, name); err == nil && info.Mode().IsRegular() {
-			return name, nil
+		if name = path.Join(dir, name); regular(name) {
+			named = append(named, name)
 		}
 	}
-	return "", fmt.Errorf("%w: the directory has no %s", ErrFormat, strings.Join(CheckpointNames(), ", no "))
+	entries, err := fs.ReadDir(fsys, dir)
+	if err != nil && len(named) == 0 {
+		return nil, nil, err
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		if slices.Contains([]string{".safetensors", ".pt", ".pth", ".bin", ".ckpt"}, path.Ext(name)) &&
+			!slices.Contains(named, name) && !shardName.MatchString(name) && len(others) < maxCandidates && regular(name) {
+			others = append(others, name)
+		}
+	}
+	return named, others, nil
+}
+
+// findIn returns the path of the checkpoint in a directory: the first of
+// CheckpointNames, else the only other one.
+func findIn(fsys fs.FS, dir string) (string, error) {
+	named, others, err := candidates(fsys, dir)
+	switch {
+	case err != nil:
+		return "", err
+	case len(named) > 0:
+		return named[0], nil
+	case len(others) == 1:
+		return others[0], nil
+	case len(others) > 1:
+		return "", fmt.Errorf("%w: the directory holds several checkpoints, none of them called %s: %s",
+			ErrFormat, strings.Join(CheckpointNames(), " or "), shortList(others))
+	}
+	return "", fmt.Errorf("%w: the directory holds no checkpoint, such as %s", ErrFormat, strings.Join(CheckpointNames(), ", "))
+}
+
+// OpenModel is [Open] of the checkpoint that holds a model: in a directory, the
+// first of [CheckpointNames] that does, else the only other file that does.
+// Files beside it may be of other models. The errors are those of Open and
+// [NewView].
+func OpenModel(path string, m Model, opts ...Option) (*File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %w", err)
+	}
+	if !info.IsDir() {
+		return Open(path, opts...)
+	}
+	fsys := os.DirFS(path)
+	named, others, err := candidates(fsys, ".")
+	if err != nil {
+		return nil, fmt.Errorf("weights: %s: %w", path, err)
+	}
+	if len(named)+len(others) == 0 {
+		return Open(path, opts...) // whose error says so
+	}
+	var failed []error
+	try := func(name string) *File {
+		f, err := open(fsys, name, path, opts)
+		if err == nil {
+			if _, err = m.fits(f.Names()); err == nil {
+				return f
+			}
+			f.Close()
+			err = fmt.Errorf("weights: %s: %w", filepath.Join(path, name), err)
+		}
+		failed = append(failed, err)
+		return nil
+	}
+	for _, name := range named {
+		if f := try(name); f != nil {
+			return f, nil
+		}
+	}
+	var found *File
+	for _, name := range others {
+		switch f := try(name); {
+		case f == nil:
+		case found == nil:
+			found = f
+		default:
+			err := fmt.Errorf("weights: %w: two files hold a %s: %s and %s", ErrFormat, m.Name, found.path, f.path)
+			return nil, errors.Join(err, found.Close(), f.Close())
+		}
+	}
+	if found == nil {
+		return nil, errors.Join(failed[:min(len(failed), maxReasons)]...)
+	}
+	return found, nil
+}
+
+// maxReasons bounds how many files a message tells about.
+const maxReasons = 8
+
+func shortList(names []string) string {
+	if len(names) > maxReasons {
+		return strings.Join(names[:maxReasons], ", ") + fmt.Sprintf(" and %d more", len(names)-maxReasons)
+	}
+	return strings.Join(names, ", ")
 }
 
 // isIndex tells a shard index by its first bytes: JSON text, unlike the first
@@ -267,23 +374,19 @@ func noEOF(err error) error {
 
 // readConfigs reads the configuration files beside the weights.
 func (f *File) readConfigs(fsys fs.FS, dir string) (err error) {
-	read := func(names ...string) []byte {
-		for _, name := range names {
-			data, e := readFile(fsys, path.Join(dir, name))
-			if e == nil {
-				return data
-			}
-			if !errors.Is(e, fs.ErrNotExist) && err == nil {
-				err = fmt.Errorf("weights: %s: %w", filepath.Join(filepath.Dir(f.path), name), e)
-			}
+	read := func(name string) []byte {
+		data, e := readFile(fsys, path.Join(dir, name))
+		if e != nil && !errors.Is(e, fs.ErrNotExist) && err == nil {
+			err = fmt.Errorf("weights: %s: %w", filepath.Join(filepath.Dir(f.path), name), e)
 		}
-		return nil
+		return data
 	}
-	names := []string{"config.json", "open_clip_config.json"}
-	if slices.ContainsFunc(f.Names(), func(name string) bool { return strings.HasPrefix(name, "visual.") }) {
-		slices.Reverse(names)
+	f.configs = map[string][]byte{}
+	for _, name := range []string{"config.json", "open_clip_config.json"} {
+		if data := read(name); data != nil {
+			f.configs[name] = data
+		}
 	}
-	f.config = read(names...)
 	f.preprocessor = read("preprocessor_config.json")
 	return err
 }

@@ -7,14 +7,13 @@ import (
 	"strings"
 )
 
-// View is a [File] under one set of names and shapes, whoever published it:
-// OpenAI's for CLIP, Meta's for SAM. Tensors that the file splits or stores
-// transposed are joined and turned while they are read. It is immutable and
-// safe for concurrent use.
+// View is a [File] under a model's own names and shapes, whoever published it.
+// Tensors that the file splits or stores transposed are joined and turned while
+// they are read. It is immutable and safe for concurrent use.
 type View struct {
 	file    *File
-	layout  *layout
-	tensors map[string]link // by the view's names
+	fit     fit
+	tensors map[string]link // by the model's names
 	surplus bool            // allowed
 }
 
@@ -25,40 +24,41 @@ type link struct {
 	present bool     // at least one part is in the file
 }
 
-// CLIP views a checkpoint of openai/CLIP, of OpenCLIP (the text tower at the
-// top or under "text.") or of Hugging Face's CLIPModel, under OpenAI's names:
-// "visual.conv1.weight", "transformer.resblocks.0.attn.in_proj_weight",
-// "text_projection" and so on. The error is [ErrMissing] where f holds no CLIP.
-func CLIP(f *File, opts ...Option) (*View, error) { return view(f, "CLIP", clipLayouts, opts) }
-
-// SAM views a checkpoint of segment-anything, of MobileSAM or of Hugging Face's
-// SamModel under Meta's names: "image_encoder.pos_embed" and so on. The error
-// is [ErrMissing] where f holds no SAM.
-func SAM(f *File, opts ...Option) (*View, error) { return view(f, "SAM", samLayouts, opts) }
-
-func view(f *File, model string, layouts func() []layout, opts []Option) (*View, error) {
+// NewView finds a model in a checkpoint: its layout and what names begin with,
+// by all names of the file. Tensors beside that beginning, such as another head
+// of a network around the model, do not count.
+//
+// The error is [ErrMissing] where f holds no such model, and [ErrFormat] where it
+// holds two that fit alike.
+func NewView(f *File, m Model, opts ...Option) (*View, error) {
 	o := options{surplus: f.surplus}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	names := f.Names()
-	var signs []string
-	for _, l := range layouts() {
-		if !slices.ContainsFunc(names, l.signed) {
-			signs = append(signs, l.signs...)
-			continue
-		}
-		v := &View{f, &l, make(map[string]link), o.surplus}
-		for _, name := range names {
-			if !l.known(name) {
-				own := l.nameOf(name)
-				v.tensors[own] = v.link(own)
-			}
-		}
-		return v, nil
+	fit, err := m.fits(names)
+	if err != nil {
+		return nil, fmt.Errorf("weights: %s: %w", f.path, err)
 	}
-	return nil, fmt.Errorf("weights: %s: %w: no name begins as those of a %s do: %s; it holds %s",
-		f.path, ErrMissing, model, strings.Join(signs, ", "), beginning(names))
+	v := &View{f, fit, make(map[string]link), o.surplus}
+	for _, name := range names {
+		if rest, ok := strings.CutPrefix(name, fit.prefix); ok && !fit.layout.known(rest) {
+			own := fit.layout.nameOf(rest)
+			v.tensors[own] = v.link(own)
+		}
+	}
+	return v, nil
+}
+
+// Config returns the configuration file beside the weights that belongs to the
+// layout, or nil.
+func (v *View) Config() []byte {
+	for _, name := range v.fit.layout.Configs {
+		if data := v.file.configs[name]; data != nil {
+			return slices.Clone(data)
+		}
+	}
+	return nil
 }
 
 // beginning says how many tensors there are and what the first are called, at a
@@ -75,8 +75,18 @@ func beginning(names []string) string {
 
 // link finds a tensor of the view in the file.
 func (v *View) link(name string) link {
-	parts, turned := v.layout.partsOf(name)
+	parts, turned := v.partsOf(name)
 	return link{parts, turned, slices.ContainsFunc(parts, func(p string) bool { return v.file.tensors[p] != nil })}
+}
+
+// partsOf returns the file's names of a tensor, and whether it is stored
+// transposed.
+func (v *View) partsOf(name string) (parts []string, turned bool) {
+	parts, turned = v.fit.layout.partsOf(name)
+	for i := range parts {
+		parts[i] = v.fit.prefix + parts[i]
+	}
+	return parts, turned
 }
 
 // Names returns the view's names of all tensors, sorted, less those that
@@ -112,10 +122,10 @@ func (v *View) Shape(name string) ([]int, bool) {
 func (v *View) Float32(name string, shape ...int) ([]float32, error) {
 	got, ok := v.Shape(name)
 	if !ok {
-		return nil, v.file.missing(v.called(name))
+		return nil, v.file.missing(v.Called(name))
 	}
 	if shape != nil && !matches(got, shape) {
-		return nil, fmt.Errorf("weights: %s: %w: %s: want %v, got %v", v.file.path, ErrShape, v.called(name), shape, got)
+		return nil, fmt.Errorf("weights: %s: %w: %s: want %v, got %v", v.file.path, ErrShape, v.Called(name), shape, got)
 	}
 	n, _ := volume(got)
 	dst := make([]float32, n)
@@ -127,10 +137,10 @@ func (v *View) Float32(name string, shape ...int) ([]float32, error) {
 func (v *View) Read(name string, dst []float32) error {
 	l, ok := v.tensors[name]
 	if !ok {
-		return v.file.missing(v.called(name))
+		return v.file.missing(v.Called(name))
 	}
 	if len(dst)%len(l.parts) != 0 {
-		return fmt.Errorf("weights: %s: %w: %s: %d elements are not %d parts", v.file.path, ErrShape, v.called(name), len(dst), len(l.parts))
+		return fmt.Errorf("weights: %s: %w: %s: %d elements are not %d parts", v.file.path, ErrShape, v.Called(name), len(dst), len(l.parts))
 	}
 	if l.turned {
 		return v.readTurned(l, dst)
@@ -171,8 +181,8 @@ func (v *View) Release(names ...string) {
 	}
 }
 
-// called is what the file calls a tensor, or would.
-func (v *View) called(name string) string {
+// Called is what the file calls a tensor, or would; its parts joined by " + ".
+func (v *View) Called(name string) string {
 	return strings.Join(v.link(name).parts, " + ")
 }
 
@@ -185,7 +195,7 @@ func (v *View) Check(want []TensorInfo) error {
 	var e mismatch
 	wanted := make(map[string]bool)
 	for _, w := range want {
-		parts, turned := v.layout.partsOf(w.Name)
+		parts, turned := v.partsOf(w.Name)
 		shape := slices.Clone(w.Shape)
 		if turned {
 			slices.Reverse(shape)
@@ -213,7 +223,7 @@ func (v *View) Check(want []TensorInfo) error {
 	}
 	if !v.surplus {
 		for _, name := range v.file.Names() {
-			if !wanted[name] && !v.layout.known(name) {
+			if rest, ok := strings.CutPrefix(name, v.fit.prefix); ok && !wanted[name] && !v.fit.layout.known(rest) {
 				e.add(ErrSurplus, "%s %v", name, v.file.tensors[name].Shape)
 			}
 		}
@@ -221,7 +231,7 @@ func (v *View) Check(want []TensorInfo) error {
 	if e.lines == nil {
 		return nil
 	}
-	e.file, e.layout = v.file.path, v.layout.name
+	e.file, e.layout = v.file.path, v.fit.layout.Name
 	return &e
 }
 

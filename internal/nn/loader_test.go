@@ -27,7 +27,7 @@ func read(t *testing.T, tensors map[string][]float32, build func(l *Loader)) *Lo
 		return nil
 	})
 	require.NoError(t, err)
-	view, err := weights.CLIP(f)
+	view, err := weights.NewView(f, weights.Model{Name: "net", Tensors: []string{"visual.*"}, Layouts: []weights.Layout{{Name: "plain"}}})
 	require.NoError(t, err)
 	require.NoError(t, view.Check(list.Listed))
 	l := &Loader{View: view}
