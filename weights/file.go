@@ -27,6 +27,7 @@ type TensorInfo struct {
 type File struct {
 	path         string
 	tensors      map[string]*tensor
+	order        []string // names, as they were added
 	metadata     map[string]string
 	configs      map[string][]byte // by the names of their files
 	preprocessor []byte
@@ -143,6 +144,7 @@ func (f *File) add(t *tensor) error {
 		return t.fail(ErrFormat, "impossible shape %v", t.Shape)
 	}
 	f.tensors[t.Name] = t
+	f.order = append(f.order, t.Name)
 	return nil
 }
 

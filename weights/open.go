@@ -319,11 +319,12 @@ func (f *File) addShards(fsys fs.FS, name string, src source) error {
 		if err != nil {
 			return err
 		}
+		before := len(f.order)
 		if err := f.addFile(shown, src); err != nil {
 			return err
 		}
-		for name, t := range f.tensors {
-			if t.path == shown && shardOf[name] != shard {
+		for _, name := range f.order[before:] {
+			if shardOf[name] != shard {
 				return bad("%s holds %s, which the index places in %q", shard, name, shardOf[name])
 			}
 		}
@@ -393,14 +394,15 @@ func (f *File) readConfigs(fsys fs.FS, dir string) (err error) {
 
 // readFile reads a small file.
 func readFile(fsys fs.FS, name string) ([]byte, error) {
+	// Opening a named pipe would wait for somebody to write.
+	if info, err := fs.Stat(fsys, name); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, fs.ErrNotExist)
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, fs.ErrNotExist)
-	}
 	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err == nil && len(data) > maxConfig {
 		err = fmt.Errorf("%w: configuration of more than %d bytes", ErrFormat, maxConfig)

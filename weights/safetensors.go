@@ -41,7 +41,7 @@ func (f *File) addSafetensors(path string, src source) error {
 	if length > maxHeader || int64(length) > src.size()-8 {
 		return bad("length %d in a file of %d bytes", length, src.size())
 	}
-	data, err := readAll(src, 8, int(length))
+	data, err := view(src, 8, int(length))
 	if err != nil {
 		return err
 	}

@@ -83,15 +83,19 @@ func (h *handle) close() error { return h.Close() }
 // allow, else to be read piece by piece, else, where the file system has no
 // access at random, whole.
 func openSource(fsys fs.FS, name string) (source, error) {
+	// Opening a named pipe would wait for somebody to write.
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: not a regular file", ErrFormat)
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%w: not a regular file", ErrFormat)
-	}
-	if err != nil {
+	if info, err = f.Stat(); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -111,6 +115,15 @@ func openSource(fsys fs.FS, name string) (source, error) {
 		return nil, err
 	}
 	return &memory{data: data.Bytes()}, nil
+}
+
+// view returns n bytes at off, which must not be changed: a part of the source
+// itself, or a copy.
+func view(s source, off int64, n int) ([]byte, error) {
+	if m, ok := s.(*memory); ok {
+		return m.bytes(off, n, nil)
+	}
+	return readAll(s, off, n)
 }
 
 // readAll returns a copy of n bytes at off.

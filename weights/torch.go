@@ -39,6 +39,9 @@ func (f *File) addArchive(path string, src source) error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("weights: %s: %w: zip archive: %w", path, ErrFormat, fmt.Errorf(format, args...))
 	}
+	if err := checkDirectory(src); err != nil {
+		return bad("%w", err)
+	}
 	directory := &limited{readerAt{src}, maxDirectory}
 	archive, err := zip.NewReader(directory, src.size())
 	if err != nil {
@@ -115,10 +118,54 @@ func (f *File) addArchive(path string, src source) error {
 		}
 		s.offset = offset
 	}
-	if err := disjoint(storagesOf(tensors)); err != nil {
+	offset, size, err := locate("data.pkl")
+	if err != nil {
+		return bad("%w", err)
+	}
+	pickle := &storage{key: "data.pkl", dtype: U8, offset: offset, count: size}
+	if err := disjoint(append(storagesOf(tensors), pickle)); err != nil {
 		return bad("%w", err)
 	}
 	return f.addTensors(path, src, order, tensors)
+}
+
+// maxRecords bounds what an archive's directory says that it lists: a record for
+// each storage, and a few beside them.
+const maxRecords = 2 * maxTensors
+
+// checkDirectory refuses an archive whose end claims more records than a
+// checkpoint has: archive/zip would take memory for all of them before it reads
+// one, and a sparse file costs nothing.
+// Source: PKWARE's APPNOTE.TXT, sections 4.3.14 to 4.3.16.
+func checkDirectory(src source) error {
+	const end, locator, comment = 22, 20, 1 << 16 // bytes; the comment's at most
+	at := max(src.size()-end-comment-locator, 0)
+	tail, err := readAll(src, at, int(src.size()-at))
+	if err != nil {
+		return err
+	}
+	for i := 0; i+end <= len(tail); i++ {
+		next := bytes.Index(tail[i:], []byte("PK\x05\x06"))
+		if next < 0 || i+next+end > len(tail) {
+			return nil
+		}
+		i += next
+		records := uint64(binary.LittleEndian.Uint16(tail[i+10:]))
+		if i >= locator && bytes.HasPrefix(tail[i-locator:], []byte("PK\x06\x07")) { // that of zip64
+			wide := binary.LittleEndian.Uint64(tail[i-locator+8:])
+			if size := uint64(src.size()); size >= 56 && wide <= size-56 {
+				more, err := readAll(src, int64(wide), 56)
+				if err != nil {
+					return err
+				}
+				records = max(records, binary.LittleEndian.Uint64(more[24:]), binary.LittleEndian.Uint64(more[32:]))
+			}
+		}
+		if records > maxRecords {
+			return fmt.Errorf("a directory of %d records, more than %d", records, maxRecords)
+		}
+	}
+	return nil
 }
 
 // addPickle adds the tensors of a file that torch.save wrote before PyTorch
@@ -406,7 +453,7 @@ func disjoint(storages []*storage) error {
 	var end int64
 	for _, s := range storages {
 		if s.offset < end {
-			return fmt.Errorf("storage %.80q overlaps another", s.key)
+			return fmt.Errorf("storage %.80q overlaps another, or data.pkl", s.key)
 		}
 		end = s.offset + s.count*int64(s.dtype.Size())
 	}
@@ -533,9 +580,5 @@ func (l *limited) ReadAt(p []byte, off int64) (int, error) {
 
 // readSome returns the first n bytes of a source, or all where it has fewer.
 func readSome(s source, n int) ([]byte, error) {
-	n = int(min(int64(n), s.size()))
-	if m, ok := s.(*memory); ok {
-		return m.data[:n], nil
-	}
-	return readAll(s, 0, n)
+	return view(s, 0, int(min(int64(n), s.size())))
 }

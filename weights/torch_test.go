@@ -3,6 +3,7 @@ package weights
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -313,6 +315,9 @@ func TestHostilePickles(t *testing.T) {
 		"__builtin__.eval":              newPickle().raw("c__builtin__\neval\n").stop(),
 		"'\\u0082' is not":              newPickle().raw("\x82\x01").stop(),
 	} {
+		if strconv.IntSize == 32 && (strings.Contains(reason, "[9223372036854775807]") || strings.Contains(reason, "[4611686018427387904")) {
+			reason = "not integers"
+		}
 		_, err := FromBytes(archive(t, data, record{"a/data/0", make([]byte, 16)}))
 		assert.ErrorIs(t, err, ErrFormat, reason)
 		assert.ErrorContains(t, err, strings.TrimSpace(reason))
@@ -342,6 +347,12 @@ func TestHostileArchives(t *testing.T) {
 	_, err = FromBytes(overlapping)
 	require.ErrorIs(t, err, ErrFormat)
 	require.ErrorContains(t, err, "overlaps")
+
+	// So does it at the pickle's.
+	overlapping = bytes.Clone(good)
+	copy(overlapping[at:], good[bytes.LastIndex(good, []byte("a/data.pkl"))-4:][:4])
+	_, err = FromBytes(overlapping)
+	require.ErrorIs(t, err, ErrFormat)
 
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
@@ -413,6 +424,54 @@ func TestMemoryOfHostilePickles(t *testing.T) {
 	}
 }
 
+// TestSparseArchive: the end of a file of a terabyte that is not there claims
+// records without end.
+func TestSparseArchive(t *testing.T) {
+	le := binary.LittleEndian
+	size := int64(1) << 40
+	end := []byte("PK\x06\x06")
+	end = le.AppendUint64(end, 44)
+	end = append(end, make([]byte, 12)...)
+	end = le.AppendUint64(end, 1<<34) // records on this disk
+	end = le.AppendUint64(end, 1<<34)
+	end = le.AppendUint64(end, 0)
+	end = le.AppendUint64(end, 0)
+	end = append(end, "PK\x06\x07\x00\x00\x00\x00"...)
+	end = le.AppendUint64(end, uint64(size)-56-20-22)
+	end = append(end, "\x01\x00\x00\x00PK\x05\x06\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x00"...)
+	sparse := &sparse{size, []byte("PK\x03\x04"), end}
+	f := &File{path: "sparse", tensors: map[string]*tensor{}}
+	var err error
+	require.Less(t, allocated(func() { err = f.addFile("sparse", sparse) }), float64(8<<20))
+	require.ErrorIs(t, err, ErrFormat)
+	require.ErrorContains(t, err, "17179869184 records")
+}
+
+// sparse is a source of zeros but for its ends.
+type sparse struct {
+	length    int64
+	head, end []byte
+}
+
+func (s *sparse) size() int64 { return s.length }
+
+func (s *sparse) bytes(off int64, n int, scratch []byte) ([]byte, error) {
+	for i := range scratch[:n] {
+		scratch[i] = 0
+		at := off + int64(i)
+		if at < int64(len(s.head)) {
+			scratch[i] = s.head[at]
+		} else if back := s.length - at; back <= int64(len(s.end)) {
+			scratch[i] = s.end[int64(len(s.end))-back]
+		}
+	}
+	return scratch[:n], nil
+}
+
+func (s *sparse) release(int64, int64) {}
+
+func (s *sparse) close() error { return nil }
+
 // TestMemoryOfHostileDirectories: so is the directory of an archive, and one
 // that is larger than any published is not read to its end.
 func TestMemoryOfHostileDirectories(t *testing.T) {
@@ -429,7 +488,7 @@ func TestMemoryOfHostileDirectories(t *testing.T) {
 		require.ErrorIs(t, err, ErrFormat)
 		t.Logf("%d records: %.0f bytes for each of the file", n, taken/float64(b.Len()))
 		if n > maxTensors {
-			require.ErrorContains(t, err, "directory of more than")
+			require.ErrorContains(t, err, "directory of")
 			require.Less(t, taken, 300e6)
 		} else {
 			require.Less(t, taken, 20*float64(b.Len()))
@@ -448,7 +507,7 @@ func TestRowMajor(t *testing.T) {
 		{[]int{2, 3}, []int{3, 1}, true},
 		{[]int{2, 3}, []int{1, 2}, false},
 		{[]int{2, 1, 3}, []int{3, 99, 1}, true},
-		{[]int{0, 2}, []int{1 << 62, 7}, true},
+		{[]int{0, 2}, []int{math.MaxInt, 7}, true},
 		{[]int{2, 0}, []int{-1, -1}, true},
 	} {
 		require.Equal(t, x.want, rowMajor(x.shape, x.strides), "%v %v", x.shape, x.strides)

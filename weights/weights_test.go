@@ -355,6 +355,37 @@ func withHeader(header string) []byte {
 	return append(binary.LittleEndian.AppendUint64(nil, uint64(len(header))), header...)
 }
 
+// A header of the largest size is read in one pass: the strings that are kept
+// are the only copy of it.
+func TestMemoryOfTheLargestHeader(t *testing.T) {
+	data := withHeader(`{"__metadata__":{"a":"` + strings.Repeat("n", 32<<20) + `"}}`)
+	var err error
+	growth := allocated(func() { _, err = FromBytes(data) }) / float64(len(data))
+	require.NoError(t, err)
+	require.Less(t, growth, 1.5)
+}
+
+// Many shards are looked at once each.
+func TestManyShards(t *testing.T) {
+	const shards = 2000
+	fsys := fstest.MapFS{}
+	index := map[string]string{}
+	for i := range shards {
+		name := fmt.Sprintf("t%d", i)
+		file := fmt.Sprintf("s%d.safetensors", i)
+		index[name] = file
+		fsys[file] = &fstest.MapFile{Data: withHeader(`{"` + name + `":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`)}
+	}
+	text, err := json.Marshal(map[string]any{"weight_map": index})
+	require.NoError(t, err)
+	fsys["model.safetensors.index.json"] = &fstest.MapFile{Data: text}
+	f, err := OpenFS(fsys, ".")
+	require.NoError(t, err)
+	require.Len(t, f.Names(), shards)
+	require.Len(t, f.order, shards, "the check of a shard goes through its own names")
+	require.NoError(t, f.Close())
+}
+
 func TestHeaderLimits(t *testing.T) {
 	many := func(n int, entry func(i int) string) string {
 		var b bytes.Buffer
