@@ -137,6 +137,8 @@ func (f *File) addFile(path string, src source) error {
 		return fmt.Errorf("weights: %s: %w: an index of shards, where a file of tensors should be", path, ErrFormat)
 	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
 		return fmt.Errorf("weights: %s: %w: Git's pointer to a large file, which is elsewhere", path, ErrFormat)
+	case len(head) > 8 && !isSafetensors(head):
+		return fmt.Errorf("weights: %s: %w: neither a safetensors file, a zip archive nor a pickle; it begins %.8q", path, ErrFormat, head)
 	}
 	return f.addSafetensors(path, src)
 }
