@@ -30,7 +30,16 @@ func check(t *testing.T, size int, f *File, err error) {
 		return
 	}
 	values := make(map[string][]float32)
+	unreadable := f.Unreadable()
+	for name, err := range unreadable {
+		_, got := f.Float32(name)
+		require.ErrorIs(t, got, err)
+		require.True(t, errors.Is(err, ErrDType) || errors.Is(err, ErrGlobal), "%v", err)
+	}
 	for _, name := range f.Names() {
+		if unreadable[name] != nil {
+			continue
+		}
 		shape, _ := f.Shape(name)
 		if n, ok := volume(shape); !ok || n > size {
 			t.Fatalf("%s: %v in %d bytes", name, shape, size)
