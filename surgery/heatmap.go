@@ -33,7 +33,7 @@ func (s *Scores) Map(label int) (*HeatMap, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := stretch(cells); err != nil {
+	if err := stretch(s.runtime.k(), cells); err != nil {
 		return nil, fmt.Errorf("surgery: map of label %d: %w", label, err)
 	}
 	region, err := s.region()
@@ -90,8 +90,8 @@ func (s *Scores) region() (image.Rectangle, error) {
 }
 
 // stretch maps the smallest of values to 0 and the largest to 1.
-func stretch(values []float32) error {
-	lo, hi := simd.Best().MinMax(values)
+func stretch(k simd.Kernel, values []float32) error {
+	lo, hi := k.MinMax(values)
 	if !(hi > lo) || hi-lo > maxFloat32 {
 		return ErrConstant
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/vit"
 	"gonum.org/v1/gonum/blas/blas32"
 )
@@ -51,7 +50,7 @@ func Recognize(f *vit.Features, text blas32.General, logitScale float32) (*Recog
 	for i := range r.Softmax {
 		r.Softmax[i] *= logitScale
 	}
-	simd.Best().Softmax(r.Softmax)
+	plain.runtime.k().Softmax(r.Softmax)
 	return r, nil
 }
 

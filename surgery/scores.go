@@ -1,6 +1,7 @@
 package surgery
 
 import (
+	"context"
 	"fmt"
 	"image"
 	"math"
@@ -18,6 +19,36 @@ type Scores struct {
 	Grid   image.Point     // columns, rows
 	Size   image.Point     // original picture, pixels
 	Region image.Rectangle // part of the picture that the grid covers
+
+	runtime runtime
+}
+
+// runtime is what scores are computed with: the kernel and the workers of the
+// model that made the features.
+type runtime struct {
+	kernel  simd.Kernel
+	workers *simd.Workers // nil where no model made them
+}
+
+func runtimeOf(f *vit.Features) runtime {
+	k, w := f.Runtime()
+	return runtime{k, w}
+}
+
+// k is the kernel; scores made by hand have none of their own.
+func (r runtime) k() simd.Kernel {
+	if r.workers == nil {
+		return simd.Best()
+	}
+	return r.kernel
+}
+
+// team waits for workers.
+func (r runtime) team(ctx context.Context) (*simd.Team, error) {
+	if r.workers == nil {
+		return simd.NewWorkers(0).Team(ctx)
+	}
+	return r.workers.Team(ctx)
 }
 
 // Class returns the scores of the class token, one per text. With a
@@ -73,7 +104,7 @@ func FeatureSurgery(f *vit.Features, text blas32.General) (*Scores, error) {
 	for c := range weights {
 		weights[c] *= 2
 	}
-	simd.Best().Softmax(weights)
+	s.runtime.k().Softmax(weights)
 	for c := range weights {
 		weights[c] *= float32(len(weights))
 	}
@@ -134,9 +165,11 @@ func project(f *vit.Features, text blas32.General) (*Scores, error) {
 		return nil, fmt.Errorf("surgery: image features: %w", err)
 	}
 	out := matrix(f.Tokens.Rows, text.Rows)
-	k := simd.Best()
-	k.MatMul(nil, out, rows, simd.Pack(k, text), simd.Epilogue{})
-	return &Scores{General: out, Grid: f.Grid, Size: f.Size, Region: f.Region}, nil
+	r := runtimeOf(f)
+	team := r.workers.Free()
+	defer team.Close()
+	r.k().MatMul(team, out, rows, simd.Pack(r.k(), text), simd.Epilogue{})
+	return &Scores{General: out, Grid: f.Grid, Size: f.Size, Region: f.Region, runtime: r}, nil
 }
 
 // unitRows returns a copy of m with rows of length one.

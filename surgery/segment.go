@@ -130,9 +130,9 @@ func (s *segmenter) label(ctx context.Context, img image.Image, scores []*Scores
 	if err != nil {
 		return nil, err
 	}
-	k := simd.Best()
+	k := scores[0].runtime.k()
 	out := NewLabelMap(m.size.X, m.size.Y)
-	team, err := simd.NewWorkers(0).Team(ctx)
+	team, err := scores[0].runtime.team(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -155,21 +155,21 @@ func (s *segmenter) label(ctx context.Context, img image.Image, scores []*Scores
 		})
 		return out, ctx.Err()
 	}
-	if err := s.labelRefined(ctx, team, img, m, v, out); err != nil {
+	if err := s.labelRefined(ctx, k, team, img, m, v, out); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
 // labelRefined holds the scores of all pixels, one plane per text.
-func (s *segmenter) labelRefined(ctx context.Context, team *simd.Team, img image.Image, m *mosaic, v *Vocabulary, out *LabelMap) error {
+func (s *segmenter) labelRefined(ctx context.Context, k simd.Kernel, team *simd.Team, img image.Image, m *mosaic, v *Vocabulary, out *LabelMap) error {
 	if img == nil {
 		return fmt.Errorf("surgery: %w: refinement without the picture", ErrGrid)
 	}
 	if size := img.Bounds().Size(); size != m.size {
 		return fmt.Errorf("surgery: %w: picture of %v, scores of one of %v", ErrGrid, size, m.size)
 	}
-	k, pixels := simd.Best(), m.size.X*m.size.Y
+	pixels := m.size.X * m.size.Y
 	planes := make([][]float32, m.texts)
 	for c := range planes {
 		planes[c] = make([]float32, pixels)

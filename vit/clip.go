@@ -212,6 +212,19 @@ type Features struct {
 	Size image.Point
 	// Region is the part of the original picture that the grid covers.
 	Region image.Rectangle
+
+	kernel  simd.Kernel
+	workers *simd.Workers
+}
+
+// Runtime returns the kernel and the workers of the model that made the
+// features, so that what is computed from them runs alike: [simd.Best] and nil
+// for features that no model made.
+func (f *Features) Runtime() (simd.Kernel, *simd.Workers) {
+	if f == nil || f.workers == nil {
+		return simd.Best(), nil
+	}
+	return f.kernel, f.workers
 }
 
 // Pixels is a picture prepared for the image tower: 3×Height×Width, normalised

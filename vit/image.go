@@ -210,7 +210,7 @@ func (c *CLIP) encodeBatch(r *run, pictures []picture, plans []Plan) ([][]*Featu
 		for range plans {
 			m := nn.Matrix(make([]float32, rows*cols), rows, cols)
 			out[i] = append(out[i], m)
-			features[i] = append(features[i], &Features{m, grid, p.size, p.region})
+			features[i] = append(features[i], &Features{m, grid, p.size, p.region, c.kernel, c.workers})
 		}
 	}
 	errs := make([]error, len(pictures))

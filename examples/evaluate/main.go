@@ -71,7 +71,10 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	state := newState(data, ways)
+	state, err := newState(data, ways)
+	if err != nil {
+		return err
+	}
 	if *merge != "" {
 		for _, path := range cli.List(*merge) {
 			if err := state.merge(path); err != nil {
@@ -233,7 +236,9 @@ func (e *evaluation) add(ctx context.Context, item eval.Item) error {
 				return err
 			}
 		}
-		one[i] = eval.NewScore(len(e.vocabulary.Classes))
+		if one[i], err = eval.NewScore(len(e.vocabulary.Classes)); err != nil {
+			return err
+		}
 		one[i].Time = encoding + cpuTime() - start
 		if err := one[i].Add(ctx, img, scores, e.vocabulary, truth, opts...); err != nil {
 			return err

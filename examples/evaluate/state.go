@@ -19,16 +19,20 @@ type state struct {
 	done     map[string]bool
 }
 
-func newState(data *dataset, ways []way) *state {
+func newState(data *dataset, ways []way) (*state, error) {
 	var names []string
 	s := &state{Scores: map[string]*eval.Score{}}
 	for _, w := range ways {
 		names = append(names, w.name)
-		s.Scores[w.name] = eval.NewScore(len(data.classes))
+		score, err := eval.NewScore(len(data.classes))
+		if err != nil {
+			return nil, err
+		}
+		s.Scores[w.name] = score
 	}
 	s.Settings = fmt.Sprintf("clip %q data %q classes %d ways %q size %d windows %s refine %v scale %v threshold %v templates %q",
 		*clipPath, data.name, len(data.classes), names, *size, windows, *refine, *scale, *threshold, *templates)
-	return s
+	return s, nil
 }
 
 func (s *state) isDone(name string) bool {

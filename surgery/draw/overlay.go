@@ -24,7 +24,10 @@ func Colors(m ColorMap) Option { return func(r *renderer) { r.colors = m } }
 // Opacity mixes (1-a) of the picture with a of the map; a is limited to 0–1.
 // The default, 0.6, is the reference demo's.
 func Opacity(a float64) Option {
-	return func(r *renderer) { r.opacity = min(max(a, 0), 1) }
+	if !(a >= 0) { // nor if it is not a number
+		a = 0
+	}
+	return func(r *renderer) { r.opacity = min(a, 1) }
 }
 
 // Columns sets how many pictures stand in a row of a sheet; the default makes

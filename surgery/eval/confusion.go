@@ -21,18 +21,29 @@ type Confusion struct {
 // maxClasses bounds the table that a damaged state can ask for.
 const maxClasses = 1 << 12
 
-// NewConfusion returns the empty table of n classes.
-func NewConfusion(n int) *Confusion {
-	if n < 1 || n > maxClasses {
-		panic(fmt.Sprintf("eval: confusion of %d classes", n))
+// NewConfusion returns the empty table of n classes, 1 to 4,096; of others the
+// error is [ErrMismatch].
+func NewConfusion(n int) (*Confusion, error) {
+	if err := checkClasses(n); err != nil {
+		return nil, err
 	}
-	return &Confusion{n, make([]int64, n*(n+1))}
+	return &Confusion{n, make([]int64, n*(n+1))}, nil
+}
+
+func checkClasses(n int) error {
+	if n < 1 || n > maxClasses {
+		return fmt.Errorf("eval: %w: %d classes, want 1 to %d", ErrMismatch, n, maxClasses)
+	}
+	return nil
 }
 
 // Add counts the pixels of a picture. Pixels whose truth is no class, such as
 // [surgery.Ignore], do not count; a label that is no class is wrong wherever it
 // is.
 func (c *Confusion) Add(labels, truth *surgery.LabelMap) error {
+	if labels == nil || truth == nil {
+		return fmt.Errorf("eval: %w: no labels or no truth", ErrMismatch)
+	}
 	if labels.Width != truth.Width || labels.Height != truth.Height || len(labels.Labels) != len(truth.Labels) {
 		return fmt.Errorf("eval: %w: labels of %d×%d pixels, truth of %d×%d", ErrMismatch, labels.Width, labels.Height, truth.Width, truth.Height)
 	}

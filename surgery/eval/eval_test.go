@@ -24,11 +24,11 @@ func TestMeanDoesNotDependOnOrder(t *testing.T) {
 	}
 	var whole Mean
 	for _, v := range values {
-		whole.Add(v)
+		require.NoError(t, whole.Add(v))
 	}
 	parts := make([]Mean, 7)
 	for _, i := range r.Perm(1000) {
-		parts[i%7].Add(values[i])
+		require.NoError(t, parts[i%7].Add(values[i]))
 	}
 	var merged Mean
 	for _, p := range parts {
@@ -37,8 +37,8 @@ func TestMeanDoesNotDependOnOrder(t *testing.T) {
 	require.Equal(t, whole, merged)
 	require.InDelta(t, exact, whole.Value(), 1e-10)
 	require.True(t, math.IsNaN(Mean{}.Value()))
-	require.Panics(t, func() { whole.Add(1.5) })
-	require.Panics(t, func() { whole.Add(math.NaN()) })
+	require.ErrorIs(t, whole.Add(1.5), ErrValue)
+	require.ErrorIs(t, whole.Add(math.NaN()), ErrValue)
 }
 
 func labels(w, h int, values ...uint16) *surgery.LabelMap {
@@ -46,7 +46,7 @@ func labels(w, h int, values ...uint16) *surgery.LabelMap {
 }
 
 func TestConfusion(t *testing.T) {
-	c := NewConfusion(4)
+	c := must(NewConfusion(4))
 	no := uint16(surgery.Ignore)
 	require.NoError(t, c.Add(labels(3, 2, 0, 0, 1, 1, 2, no), labels(3, 2, 0, 1, 1, no, 0, 0)))
 	require.Equal(t, 1./4, c.IoU(0)) // both 1; truth 3, labelled 2
@@ -57,8 +57,13 @@ func TestConfusion(t *testing.T) {
 	require.Equal(t, 0.375, c.MeanIoU(0, 1))
 	require.Equal(t, 2./5, c.PixelAccuracy())
 	require.ErrorIs(t, c.Add(labels(1, 1, 0), labels(2, 1, 0, 0)), ErrMismatch)
-	require.ErrorIs(t, c.Merge(NewConfusion(3)), ErrMismatch)
-	require.Panics(t, func() { NewConfusion(0) })
+	require.ErrorIs(t, c.Merge(must(NewConfusion(3))), ErrMismatch)
+	_, err := NewConfusion(0)
+	require.ErrorIs(t, err, ErrMismatch)
+	_, err = NewScore(maxClasses + 1)
+	require.ErrorIs(t, err, ErrMismatch)
+	_, err = NewRanking(-1)
+	require.ErrorIs(t, err, ErrMismatch)
 }
 
 func TestMaps(t *testing.T) {
@@ -132,7 +137,7 @@ func averagePrecisionPlainly(scores []float32, present []bool) float64 {
 func TestRanking(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	const pictures, classes = 60, 5
-	ranking := NewRanking(classes)
+	ranking := must(NewRanking(classes))
 	columns, truths := make([][]float32, classes), make([][]bool, classes)
 	perPicture := []float64{}
 	for range pictures {
@@ -167,7 +172,7 @@ func TestRanking(t *testing.T) {
 
 	require.ErrorIs(t, ranking.Add(make([]float32, 3), make([]bool, 5)), ErrMismatch)
 	require.ErrorIs(t, ranking.Add([]float32{0, 0, float32(math.NaN()), 0, 0}, make([]bool, 5)), ErrValue)
-	require.ErrorIs(t, ranking.Merge(NewRanking(4)), ErrMismatch)
+	require.ErrorIs(t, ranking.Merge(must(NewRanking(4))), ErrMismatch)
 }
 
 // random is the score of a made-up picture.
@@ -192,14 +197,14 @@ func random(t *testing.T, r *rand.Rand) ([]*surgery.Scores, *surgery.Vocabulary,
 // last bit.
 func TestMergingShardsEqualsOneRun(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	whole := NewScore(6)
-	shards := []*Score{NewScore(6), NewScore(6), NewScore(6)}
+	whole := must(NewScore(6))
+	shards := []*Score{must(NewScore(6)), must(NewScore(6)), must(NewScore(6))}
 	for i := range 40 {
 		scores, v, truth := random(t, r)
 		require.NoError(t, whole.Add(context.Background(), nil, scores, v, truth))
 		require.NoError(t, shards[i%3].Add(context.Background(), nil, scores, v, truth))
 	}
-	merged := NewScore(6)
+	merged := must(NewScore(6))
 	for _, i := range []int{2, 0, 1} {
 		saved, err := json.Marshal(shards[i])
 		require.NoError(t, err)
@@ -215,7 +220,7 @@ func TestMergingShardsEqualsOneRun(t *testing.T) {
 	require.Equal(t, 40, merged.Pictures)
 	require.Equal(t, whole.Ranking.MeanAveragePrecision(), merged.Ranking.MeanAveragePrecision())
 	require.Equal(t, whole.All.MeanIoU(), merged.All.MeanIoU())
-	require.ErrorIs(t, merged.Merge(NewScore(5)), ErrMismatch)
+	require.ErrorIs(t, merged.Merge(must(NewScore(5))), ErrMismatch)
 }
 
 // Synonyms that score less, or alike, change nothing; without a text for a class
@@ -223,7 +228,7 @@ func TestMergingShardsEqualsOneRun(t *testing.T) {
 func TestScoreOfSynonyms(t *testing.T) {
 	ctx := context.Background()
 	scores, v, truth := random(t, rand.New(rand.NewPCG(9, 10)))
-	want := NewScore(6)
+	want := must(NewScore(6))
 	require.NoError(t, want.Add(ctx, nil, scores, v, truth))
 
 	twice := *scores[0]
@@ -239,13 +244,13 @@ func TestScoreOfSynonyms(t *testing.T) {
 		}
 		twice.Data = append(twice.Data, less, x)
 	}
-	got := NewScore(6)
+	got := must(NewScore(6))
 	require.NoError(t, got.Add(ctx, nil, []*surgery.Scores{&twice}, synonyms, truth))
 	require.Equal(t, want, got)
 
 	bare := *synonyms
 	bare.Classes = append(bare.Classes, "nothing")
-	got = NewScore(7)
+	got = must(NewScore(7))
 	require.NoError(t, got.Add(ctx, nil, []*surgery.Scores{&twice}, &bare, truth))
 	require.Zero(t, got.MapsOf().Contrast.Count)
 	require.Equal(t, want.All.MeanIoU(), got.All.MeanIoU())
@@ -253,14 +258,14 @@ func TestScoreOfSynonyms(t *testing.T) {
 
 // What cannot be added leaves the score as it was.
 func TestScoreErrors(t *testing.T) {
-	s := NewScore(6)
+	s := must(NewScore(6))
 	scores, v, truth := random(t, rand.New(rand.NewPCG(7, 8)))
 	ctx := context.Background()
-	require.ErrorIs(t, NewScore(5).Add(ctx, nil, scores, v, truth), ErrMismatch)
+	require.ErrorIs(t, must(NewScore(5)).Add(ctx, nil, scores, v, truth), ErrMismatch)
 	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{Labels: truth.Labels, Shown: make([]bool, 3)}), ErrMismatch)
 	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{Labels: surgery.NewLabelMap(3, 3)}), ErrMismatch)
 	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{}), ErrMismatch)
-	require.Equal(t, NewScore(6), s)
+	require.Equal(t, must(NewScore(6)), s)
 	clear(scores[0].Data)
 	require.NoError(t, s.Add(ctx, nil, scores, v, truth)) // constant maps
 	require.Zero(t, s.MapsOf().MeanIoU(0.5))
@@ -268,7 +273,7 @@ func TestScoreErrors(t *testing.T) {
 }
 
 func FuzzScoreState(f *testing.F) {
-	saved, err := json.Marshal(NewScore(2))
+	saved, err := json.Marshal(must(NewScore(2)))
 	require.NoError(f, err)
 	f.Add(saved)
 	f.Add([]byte(`{"all":{"classes":2,"counts":[1]},"present":null}`))
@@ -281,7 +286,7 @@ func FuzzScoreState(f *testing.F) {
 		s.All.MeanIoU()
 		s.MapsOf().BestIoU()
 		s.Ranking.MeanAveragePrecision()
-		_ = NewScore(2).Merge(&s)
+		_ = must(NewScore(2)).Merge(&s)
 	})
 }
 
@@ -301,4 +306,12 @@ func TestTable(t *testing.T) {
 	var restored Table
 	require.NoError(t, json.Unmarshal(saved, &restored))
 	require.True(t, math.IsNaN(float64(restored.Rows[0].Values[1])))
+}
+
+// must is the value of a call that does not fail.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
 }

@@ -30,6 +30,9 @@ type Maps struct {
 // Add measures one map. Masks that are empty or everything say nothing and are
 // left out: Add returns false.
 func (m *Maps) Add(heat *surgery.HeatMap, mask *image.Alpha) (bool, error) {
+	if heat == nil || mask == nil {
+		return false, fmt.Errorf("eval: %w: no heat map or no mask", ErrMismatch)
+	}
 	if mask.Rect.Dx() != heat.Width || mask.Rect.Dy() != heat.Height || len(heat.Values) != heat.Width*heat.Height {
 		return false, fmt.Errorf("eval: %w: map of %d×%d pixels, mask of %v", ErrMismatch, heat.Width, heat.Height, mask.Rect.Size())
 	}
@@ -60,14 +63,14 @@ func (m *Maps) Add(heat *surgery.HeatMap, mask *image.Alpha) (bool, error) {
 	hits, misses := 0, 0
 	for n := len(thresholds); n > 0; n-- {
 		hits, misses = hits+reach[1][n], misses+reach[0][n]
-		m.Overlap[n-1].Add(float64(hits) / float64(count[1]+misses))
+		m.Overlap[n-1].add(float64(hits) / float64(count[1]+misses))
 	}
-	m.Contrast.Add(sum[1]/float64(count[1]) - sum[0]/float64(count[0]))
+	m.Contrast.add(sum[1]/float64(count[1]) - sum[0]/float64(count[0]))
 	hit := 0.0
 	if inside(mask, peak(heat)%heat.Width, peak(heat)/heat.Width) {
 		hit = 1
 	}
-	m.Pointing.Add(hit)
+	m.Pointing.add(hit)
 	return true, nil
 }
 
@@ -123,6 +126,9 @@ type Masks struct {
 // Add measures one mask; pixels belong to it that are at least half opaque. Two
 // empty masks have an IoU of 0.
 func (m *Masks) Add(mask, truth *image.Alpha) error {
+	if mask == nil || truth == nil {
+		return fmt.Errorf("eval: %w: no mask or no truth", ErrMismatch)
+	}
 	size := mask.Rect.Size()
 	if size != truth.Rect.Size() {
 		return fmt.Errorf("eval: %w: masks of %v and %v", ErrMismatch, size, truth.Rect.Size())
@@ -140,12 +146,12 @@ func (m *Masks) Add(mask, truth *image.Alpha) error {
 		}
 	}
 	iou := float64(both) / float64(max(either, 1))
-	m.Overlap.Add(iou)
+	m.Overlap.add(iou)
 	half := 0.0
 	if iou >= 0.5 {
 		half = 1
 	}
-	m.Half.Add(half)
+	m.Half.add(half)
 	return nil
 }
 

@@ -26,12 +26,17 @@ type Mean struct {
 
 const meanUnit = 1 << 36
 
-// Add takes a number into the mean. Numbers beyond ±1, and NaN, panic: every
-// caller divides by a larger number first.
-func (m *Mean) Add(v float64) {
+// Add takes a number into the mean. Numbers beyond ±1, and NaN, are [ErrValue].
+func (m *Mean) Add(v float64) error {
 	if !(math.Abs(v) <= 1) {
-		panic(fmt.Sprintf("eval: mean of %v", v))
+		return fmt.Errorf("eval: %w: %v in a mean of numbers from -1 to 1", ErrValue, v)
 	}
+	m.add(v)
+	return nil
+}
+
+// add takes a number that is known to lie between -1 and 1.
+func (m *Mean) add(v float64) {
 	m.Count++
 	m.Sum += int64(math.RoundToEven(v * meanUnit))
 }

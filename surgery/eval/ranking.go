@@ -21,12 +21,13 @@ type ranked struct {
 	Absent  []float32 `json:"absent"`
 }
 
-// NewRanking returns the empty ranking of n classes.
-func NewRanking(n int) *Ranking {
-	if n < 1 || n > maxClasses {
-		panic(fmt.Sprintf("eval: ranking of %d classes", n))
+// NewRanking returns the empty ranking of n classes, 1 to 4,096; of others the
+// error is [ErrMismatch].
+func NewRanking(n int) (*Ranking, error) {
+	if err := checkClasses(n); err != nil {
+		return nil, err
 	}
-	return &Ranking{classes: make([]ranked, n)}
+	return &Ranking{classes: make([]ranked, n)}, nil
 }
 
 // Classes is how many there are.
@@ -48,7 +49,7 @@ func (r *Ranking) Add(scores []float32, present []bool) error {
 		own.add(s, present[c])
 	}
 	if v := own.averagePrecision(); !math.IsNaN(v) {
-		r.picture.Add(v)
+		r.picture.add(v)
 	}
 	return nil
 }

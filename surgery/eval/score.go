@@ -29,9 +29,14 @@ type Score struct {
 	Pictures int           `json:"pictures"`
 }
 
-// NewScore returns the empty score of n classes.
-func NewScore(n int) *Score {
-	return &Score{All: NewConfusion(n), Present: NewConfusion(n), Maps: make([]Maps, n), Ranking: NewRanking(n)}
+// NewScore returns the empty score of n classes, 1 to 4,096; of others the error
+// is [ErrMismatch].
+func NewScore(n int) (*Score, error) {
+	if err := checkClasses(n); err != nil {
+		return nil, err
+	}
+	table := func() *Confusion { return &Confusion{n, make([]int64, n*(n+1))} }
+	return &Score{All: table(), Present: table(), Maps: make([]Maps, n), Ranking: &Ranking{classes: make([]ranked, n)}}, nil
 }
 
 // Truth is what a picture shows.
@@ -49,6 +54,9 @@ type Truth struct {
 // and where a class has no text. A constant map counts as an IoU, a contrast and a
 // pointing game of 0.
 func (s *Score) Add(ctx context.Context, img image.Image, scores []*surgery.Scores, v *surgery.Vocabulary, truth Truth, opts ...surgery.SegmentOption) error {
+	if s == nil || s.All == nil || v == nil {
+		return fmt.Errorf("eval: %w: no score or no vocabulary", ErrMismatch)
+	}
 	n := len(v.Classes)
 	if s.All.Classes != n {
 		return fmt.Errorf("eval: %w: %d classes, %d in the vocabulary", ErrMismatch, s.All.Classes, n)
@@ -72,7 +80,10 @@ func (s *Score) Add(ctx context.Context, img image.Image, scores []*surgery.Scor
 	if err != nil {
 		return err
 	}
-	one := NewScore(n) // so that an error leaves s as it was
+	one, err := NewScore(n) // so that an error leaves s as it was
+	if err != nil {
+		return err
+	}
 	if err := errors.Join(one.All.Add(labels, truth.Labels), one.Present.Add(among, truth.Labels)); err != nil {
 		return err
 	}

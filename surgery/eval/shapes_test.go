@@ -106,7 +106,7 @@ func TestShapesMetrics(t *testing.T) {
 		} {
 			x := variants[name]
 			if x == nil {
-				x = &variant{NewScore(18), &Maps{}, NewRanking(80)}
+				x = &variant{must(NewScore(18)), &Maps{}, must(NewRanking(80))}
 				variants[name] = x
 			}
 			require.NoError(t, x.score.Add(ctx, nil, []*surgery.Scores{scores[0]}, v, truth), name)

@@ -13,7 +13,8 @@ import (
 // ranking is two classes, the second ranked perfectly, and a third that no
 // picture shows.
 func ranking() (*eval.Ranking, error) {
-	r := eval.NewRanking(3)
+	r, err := eval.NewRanking(3)
+	require.NoError(t, err)
 	for i := range 12 {
 		s := float32(i)
 		if err := r.Add([]float32{s, s, s}, []bool{i%3 == 0, i > 6, false}); err != nil {

@@ -12,7 +12,8 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	s := eval.NewScore(2)
+	s, err := eval.NewScore(2)
+	require.NoError(t, err)
 	labels := &surgery.LabelMap{Width: 2, Height: 1, Labels: []uint16{0, 1}}
 	require.NoError(t, s.All.Add(labels, labels))
 	require.NoError(t, s.Ranking.Add([]float32{1, 0}, []bool{true, false}))
