@@ -500,6 +500,7 @@ func TestConversions(t *testing.T) {
 			require.Equal(t, math.Float32bits(f16(binary.LittleEndian.Uint16(from[2*i:]))), math.Float32bits(v))
 		}
 	})
+	//lint:ignore SA5012 half a number is what is tested
 	require.Panics(t, func() { Best().FromF16(make([]float32, 2), src[:3]) })
 }
 
