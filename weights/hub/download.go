@@ -2,8 +2,6 @@ package hub
 
 import (
 	"context"
-	"crypto/sha1"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -22,7 +20,10 @@ type downloader struct {
 	client   *http.Client
 	open     func(path string) (file, error)
 	pause    func(ctx context.Context, try int) error
-	patience time.Duration // with a server that sends nothing
+	patience time.Duration // with a server that sends fewer than least bytes
+	least    int64
+	most     int64 // bytes of a file whose size is not known; of others if MaxBytes was given
+	mostOf   int64 // bytes of a file whose size is known
 }
 
 // file is what is needed of [os.File].
@@ -33,12 +34,29 @@ type file interface {
 	Sync() error
 }
 
-// maxTries is how often in a row a server may fail to send anything.
-const maxTries = 4
+const (
+	// maxTries is how often in a row a server may fail to bring a file on.
+	maxTries = 4
+	// minProgress is how many new bytes bring a file on.
+	minProgress = 64 << 10
+	// maxRequests is how often a server is asked for a file, and maxRestarts
+	// how often it may begin again.
+	maxRequests = 100
+	maxRestarts = 4
+	// maxUnknown and maxKnown are the bounds of a file in bytes without MaxBytes.
+	maxUnknown = 2 << 30
+	maxKnown   = 64 << 30
+)
 
 func newDownloader() downloader {
 	return downloader{
-		open: func(path string) (file, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666) },
+		open: func(path string) (file, error) {
+			f, err := openRegular(path)
+			if err != nil {
+				return nil, err
+			}
+			return f, nil
+		},
 		pause: func(ctx context.Context, try int) error {
 			select {
 			case <-ctx.Done():
@@ -48,7 +66,21 @@ func newDownloader() downloader {
 			}
 		},
 		patience: time.Minute,
+		least:    64 << 10,
+		most:     maxUnknown,
+		mostOf:   maxKnown,
 	}
+}
+
+// limit is how many bytes a file may have: its size, where that is known.
+func (d *downloader) limit(r remote) (int64, error) {
+	if r.size < 0 {
+		return d.most, nil
+	}
+	if r.size > d.mostOf {
+		return 0, fmt.Errorf("%w: %s has %d bytes, at most %d", ErrTooLarge, clip(r.url), r.size, d.mostOf)
+	}
+	return r.size, nil
 }
 
 // get fetches a file to path, where it appears when it is whole.
@@ -61,17 +93,24 @@ func (d *downloader) get(ctx context.Context, r remote, path string, report func
 		return err
 	}
 	defer unlock()
-	if exists(path) { // another process was first
+	switch err := r.check(ctx, path); {
+	case err == nil: // another process was first
 		return nil
+	case errors.Is(err, ErrChecksum):
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	part := path + ".part"
 	resumed, err := d.fill(ctx, r, part, report)
-	if errors.Is(err, ErrChecksum) {
-		err = errors.Join(err, os.Remove(part))
-		if resumed { // what was there from before may be what was wrong
+	if isWrong(err) {
+		err = errors.Join(err, removeIfThere(part))
+		if resumed && errors.Is(err, ErrChecksum) { // what was there from before may be what was wrong
 			_, err = d.fill(ctx, r, part, report)
-			if errors.Is(err, ErrChecksum) {
-				err = errors.Join(err, os.Remove(part))
+			if isWrong(err) {
+				err = errors.Join(err, removeIfThere(part))
 			}
 		}
 	}
@@ -81,9 +120,16 @@ func (d *downloader) get(ctx context.Context, r remote, path string, report func
 	return os.Rename(part, path)
 }
 
+// isWrong reports whether an error says that what came is of no use.
+func isWrong(err error) bool { return errors.Is(err, ErrChecksum) || errors.Is(err, ErrTooLarge) }
+
 // fill completes a partial file and checks it. resumed tells that it was begun
 // before.
 func (d *downloader) fill(ctx context.Context, r remote, part string, report func(done, total int64)) (resumed bool, err error) {
+	limit, err := d.limit(r)
+	if err != nil {
+		return false, err
+	}
 	f, err := d.open(part)
 	if err != nil {
 		return false, err
@@ -93,173 +139,239 @@ func (d *downloader) fill(ctx context.Context, r remote, part string, report fun
 			err = e
 		}
 	}()
-	p := partial{remote: r, file: f, hash: sha256.New(), report: report}
-	if r.git {
-		p.hash = sha1.New()
+	p := partial{remote: r, file: f, hash: r.newHash(), limit: limit, whole: -1, report: report}
+	if resumed, err = p.resume(ctx); err != nil {
+		return resumed, err
 	}
-	if err := p.rewind(); err != nil {
-		return false, err
-	}
-	if p.size, err = io.Copy(p.hash, f); err != nil {
-		return false, err
-	}
-	resumed = p.size > 0
-	for try := 0; p.size != r.size; try++ {
-		before := p.size
-		err := p.stream(ctx, d.client, d.patience)
-		var t transient
-		if err == nil {
-			break
-		}
-		if !errors.As(err, &t) {
-			return resumed, err
-		}
-		if p.size > before {
-			try = 0
-		}
-		if try+1 == maxTries {
-			return resumed, err
-		}
-		if err := d.pause(ctx, try); err != nil {
-			return resumed, err
-		}
+	if err := d.finish(ctx, &p); err != nil {
+		return resumed, err
 	}
 	if got := hex.EncodeToString(p.hash.Sum(nil)); got != r.digest {
-		return resumed, fmt.Errorf("%w: %s has digest %s, want %s", ErrChecksum, r.url, got, r.digest)
+		return resumed, fmt.Errorf("%w: %s has digest %s, want %s", ErrChecksum, clip(r.url), got, r.digest)
 	}
 	return resumed, f.Sync()
 }
 
-// transient is an error that may go away.
-type transient struct{ error }
-
-func (t transient) Unwrap() error { return t.error }
+// finish asks for what is missing until nothing is, as long as the server
+// brings the file on.
+func (d *downloader) finish(ctx context.Context, p *partial) error {
+	if p.size == p.remote.size {
+		return nil
+	}
+	furthest, try := p.size, 0
+	for request := 1; ; request++ {
+		err := p.stream(ctx, d)
+		if err == nil {
+			return nil
+		}
+		var t transient
+		if !errors.As(err, &t) {
+			return err
+		}
+		if p.size >= furthest+minProgress {
+			furthest, try = p.size, 0
+		}
+		if try++; try == maxTries || request == maxRequests || p.restarts > maxRestarts {
+			return fmt.Errorf("gave up after %d requests: %w", request, err)
+		}
+		if err := d.pause(ctx, try-1); err != nil {
+			return err
+		}
+	}
+}
 
 // partial is a file that grows.
 type partial struct {
 	remote
-	file   file
-	hash   hash.Hash
-	size   int64 // so far
-	report func(done, total int64)
+	file     file
+	hash     hash.Hash
+	size     int64 // so far
+	limit    int64 // of size
+	whole    int64 // size of the file as the server says, or -1
+	restarts int
+	report   func(done, total int64)
 }
 
-// rewind goes to the beginning of file and hash.
-func (p *partial) rewind() error {
-	p.size = 0
-	p.hash.Reset()
-	if p.git {
-		fmt.Fprintf(p.hash, "blob %d\x00", p.remote.size)
+// resume reads what is there from before.
+func (p *partial) resume(ctx context.Context) (resumed bool, err error) {
+	size, err := p.file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return false, err
 	}
-	_, err := p.file.Seek(0, io.SeekStart)
-	return err
+	if size > p.limit {
+		return false, p.empty()
+	}
+	if _, err := p.file.Seek(0, io.SeekStart); err != nil {
+		return false, err
+	}
+	p.size, err = io.Copy(p.hash, reader{ctx, io.LimitReader(p.file, size)})
+	return p.size > 0, err
 }
 
-// restart throws away what is there.
-func (p *partial) restart() error { return errors.Join(p.rewind(), p.file.Truncate(0)) }
+// empty throws away what is there.
+func (p *partial) empty() error {
+	p.size, p.hash = 0, p.newHash()
+	_, err := p.file.Seek(0, io.SeekStart)
+	return errors.Join(err, p.file.Truncate(0))
+}
 
-// errStalled is the cause where a server kept us waiting.
-var errStalled = errors.New("the server sends nothing")
-
-// impatient returns a context that ends when heard was not called for a while.
-func impatient(ctx context.Context, patience time.Duration) (_ context.Context, heard, stop func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(patience, func() { cancel(errStalled) })
-	return ctx, func() { timer.Reset(patience) }, func() { timer.Stop(); cancel(nil) }
+// restart begins again, where a server says that what is there is of no use.
+func (p *partial) restart() error {
+	if p.size > 0 {
+		p.restarts++
+	}
+	return p.empty()
 }
 
 // stream asks for what is missing and appends it.
-func (p *partial) stream(ctx context.Context, client *http.Client, patience time.Duration) error {
-	ctx, heard, stop := impatient(ctx, patience)
+func (p *partial) stream(ctx context.Context, d *downloader) error {
+	watched, w, stop := newWatch(ctx, d.patience, d.least)
 	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	req, err := p.request(watched)
 	if err != nil {
 		return err
+	}
+	resp, err := d.client.Do(req)
+	if err != nil {
+		return failed(watched, p.url, err)
+	}
+	defer resp.Body.Close()
+	// A body that does not know the context ends by being closed.
+	defer context.AfterFunc(watched, func() { resp.Body.Close() })()
+	w.heard(d.least)
+	if done, err := p.begin(resp); done || err != nil {
+		return err
+	}
+	if err := p.append(watched, resp.Body, w); err != nil {
+		return err
+	}
+	if p.whole >= 0 && p.size < p.whole {
+		return transient{fmt.Errorf("%s: %d bytes of %d: %w", clip(p.url), p.size, p.whole, io.ErrUnexpectedEOF)}
+	}
+	return nil
+}
+
+func (p *partial) request(ctx context.Context) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return nil, err
 	}
 	req.Header.Set("Accept-Encoding", "identity")
 	if p.size > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", p.size))
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return passing(ctx, err)
+	authorize(req, p.token)
+	return req, nil
+}
+
+// authorize adds a token, if there is one.
+func authorize(req *http.Request, token string) {
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	defer resp.Body.Close()
+}
+
+// begin looks at the head of an answer, and makes the file ready for its body.
+// done tells that nothing is missing.
+func (p *partial) begin(resp *http.Response) (done bool, err error) {
+	whole := int64(-1)
 	switch resp.StatusCode {
 	case http.StatusPartialContent:
-		var first, last int64
-		if _, err := fmt.Sscanf(resp.Header.Get("Content-Range"), "bytes %d-%d/", &first, &last); err != nil || first != p.size {
-			return fmt.Errorf("%s: asked for bytes from %d, got %q", p.url, p.size, resp.Header.Get("Content-Range"))
+		if whole, err = p.contentRange(resp); err != nil {
+			return false, err
 		}
 	case http.StatusOK: // all of it, whatever was asked for
 		if err := p.restart(); err != nil {
-			return err
+			return false, err
 		}
+		whole = resp.ContentLength
 	case http.StatusRequestedRangeNotSatisfiable: // nothing is missing, or too much is there
-		if resp.Header.Get("Content-Range") == fmt.Sprintf("bytes */%d", p.size) {
-			return nil
+		if p.size > 0 && resp.Header.Get("Content-Range") == fmt.Sprintf("bytes */%d", p.size) {
+			return true, nil
 		}
 		if err := p.restart(); err != nil {
-			return err
+			return false, err
 		}
-		return transient{status(p.url, resp)}
+		return false, transient{status(p.url, resp)}
 	default:
-		return status(p.url, resp)
+		return false, status(p.url, resp)
 	}
-	total := int64(-1)
-	if resp.ContentLength >= 0 {
-		total = p.size + resp.ContentLength
+	if want := p.remote.size; want >= 0 && whole >= 0 && whole != want {
+		return false, fmt.Errorf("%w: %s has %d bytes, want %d", ErrChecksum, clip(p.url), whole, want)
 	}
-	if want := p.remote.size; want >= 0 && total >= 0 && total != want {
-		return fmt.Errorf("%w: %s has %d bytes, want %d", ErrChecksum, p.url, total, want)
+	if whole > p.limit {
+		return false, fmt.Errorf("%w: %s has %d bytes, at most %d", ErrTooLarge, clip(p.url), whole, p.limit)
 	}
-	return p.append(ctx, resp.Body, total, heard)
+	p.whole = whole
+	return false, nil
 }
 
+// contentRange checks that an answer holds what was asked for, and returns the
+// size of the whole file, or -1.
+func (p *partial) contentRange(resp *http.Response) (whole int64, err error) {
+	text := resp.Header.Get("Content-Range")
+	var first, last int64
+	if _, err := fmt.Sscanf(text, "bytes %d-%d/%d", &first, &last, &whole); err != nil {
+		whole = -1
+		if _, err := fmt.Sscanf(text, "bytes %d-%d/*", &first, &last); err != nil {
+			first = -1
+		}
+	}
+	if first != p.size || last < first || whole >= 0 && last >= whole ||
+		resp.ContentLength >= 0 && resp.ContentLength-1 != last-first {
+		return 0, fmt.Errorf("%s: asked for bytes from %d, got Content-Range %q and %d bytes", clip(p.url), p.size, clip(text), resp.ContentLength)
+	}
+	return whole, nil
+}
+
+// maxEmpty is how often in a row a body may give nothing.
+const maxEmpty = 100
+
 // append appends what a server sends.
-func (p *partial) append(ctx context.Context, body io.Reader, total int64, heard func()) error {
+func (p *partial) append(ctx context.Context, body io.Reader, w *watch) error {
 	buf := make([]byte, 1<<18)
-	reported := p.size
+	reported, empty := p.size, 0
 	for {
+		if ctx.Err() != nil {
+			return passing(ctx, ctx.Err())
+		}
+		w.wait()
 		n, err := body.Read(buf)
-		heard()
+		w.heard(int64(n))
+		if empty++; n > 0 {
+			empty = 0
+		}
+		if int64(n) > p.limit-p.size {
+			if p.remote.size >= 0 {
+				return fmt.Errorf("%w: %s has more than %d bytes", ErrChecksum, clip(p.url), p.limit)
+			}
+			return fmt.Errorf("%w: %s has more than %d bytes", ErrTooLarge, clip(p.url), p.limit)
+		}
 		if _, err := p.file.Write(buf[:n]); err != nil {
 			return err
 		}
 		p.hash.Write(buf[:n])
 		p.size += int64(n)
-		if want := p.remote.size; want >= 0 && p.size > want {
-			return fmt.Errorf("%w: %s has more than %d bytes", ErrChecksum, p.url, want)
-		}
 		if err != nil || p.size-reported >= 1<<20 {
 			reported = p.size
-			p.report(p.size, total)
+			p.report(p.size, max(p.whole, p.remote.size))
 		}
-		if err == io.EOF {
+		switch {
+		case err == io.EOF:
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return passing(ctx, err)
+		case empty == maxEmpty:
+			return transient{io.ErrNoProgress}
 		}
 	}
-}
-
-// passing is an error of the network, unless it is that of the caller's
-// context.
-func passing(ctx context.Context, err error) error {
-	switch context.Cause(ctx) {
-	case nil:
-		return transient{err}
-	case errStalled:
-		return transient{errStalled}
-	}
-	return err
 }
 
 // status is the error of an answer that holds no file.
 func status(url string, resp *http.Response) error {
-	err := fmt.Errorf("%s: %s", url, resp.Status)
-	switch code := resp.StatusCode; {
+	code := resp.StatusCode
+	err := fmt.Errorf("%s: %d %s", clip(url), code, http.StatusText(code))
+	switch {
 	case code == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", err, fs.ErrNotExist)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:

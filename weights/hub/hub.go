@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"net/http"
 	"os"
 	"path"
@@ -19,8 +20,14 @@ var (
 	// ErrName reports a name that is neither published nor a repository's.
 	ErrName = errors.New("unknown name")
 	// ErrChecksum reports a file whose bytes or length are not the published
-	// ones. It was deleted.
+	// ones. What was downloaded is deleted.
 	ErrChecksum = errors.New("not the published file")
+	// ErrTooLarge reports a file, or a list of files, with more bytes than are
+	// taken: see [MaxBytes].
+	ErrTooLarge = errors.New("too large")
+	// ErrRedirect reports a redirection that is not followed: from HTTPS to
+	// something else, or the eleventh in a row.
+	ErrRedirect = errors.New("redirection refused")
 	// ErrOffline reports a file that is not in the cache, where [Offline] asks
 	// for no other. Such errors are [fs.ErrNotExist] as well.
 	ErrOffline = fmt.Errorf("not in the cache: %w", fs.ErrNotExist)
@@ -34,15 +41,30 @@ type Option func(*fetcher)
 func Dir(path string) Option { return func(f *fetcher) { f.dir = path } }
 
 // Client sets the HTTP client, by default [http.DefaultClient], which goes
-// through the proxy that HTTPS_PROXY names. One that adds a header with a token
-// gets at repositories that ask for it.
+// through the proxy that HTTPS_PROXY names. Its transport sees every request,
+// those to hosts that the Hub redirects to as well: a token belongs into
+// [Token], not there.
 func Client(c *http.Client) Option { return func(f *fetcher) { f.client = c } }
 
 // Offline takes files from the cache only.
 func Offline() Option { return func(f *fetcher) { f.offline = true } }
 
+// Token sends a Hugging Face token, for repositories that ask for one. Only
+// huggingface.co gets it, over HTTPS, and never a host that it redirects to.
+// Nothing is read from the environment or from files.
+func Token(token string) Option { return func(f *fetcher) { f.token = token } }
+
+// MaxBytes bounds every file: one that has more bytes is [ErrTooLarge], and at
+// most so many of it are written. Without it a file has at most the size that
+// is known beforehand, up to 64 GiB; one whose size nobody tells, 2 GiB, which
+// is more than any of [Names] has.
+func MaxBytes(n int64) Option {
+	return func(f *fetcher) { f.download.most, f.download.mostOf = n, n }
+}
+
 // Revision chooses a branch, tag or commit of a Hugging Face repository, by
-// default main. A commit that is in the cache is not asked for again.
+// default main. A commit that is in the cache is not asked for again; where the
+// Hub cannot be reached, a branch is the commit that it was the last time.
 func Revision(name string) Option { return func(f *fetcher) { f.revision = name } }
 
 // Progress calls report now and then with the bytes that are there, and the
@@ -58,6 +80,7 @@ type fetcher struct {
 	client   *http.Client
 	offline  bool
 	revision string
+	token    string
 	report   func(done, total int)
 
 	download downloader
@@ -69,6 +92,7 @@ type remote struct {
 	size   int64  // -1: not known
 	digest string // in hexadecimal
 	git    bool   // the digest is Git's of a blob, not SHA-256
+	token  string // for its host
 }
 
 // published are the checkpoints that have names of their own.
@@ -117,8 +141,8 @@ func Names() []string { return slices.Sorted(maps.Keys(published())) }
 // Hugging Face Hub, "openai/clip-vit-base-patch16", of which the weights and
 // the configuration are fetched, and their directory is returned.
 //
-// The errors are [ErrName], [ErrChecksum], [ErrOffline], ctx's, and those of the
-// network and the file system; a file that the server does not have is
+// The errors are [ErrName], [ErrChecksum], [ErrTooLarge], [ErrRedirect],
+// [ErrOffline], ctx's, and those of the network and the file system; a file that the server does not have is
 // [fs.ErrNotExist].
 //
 // [vit.Open]: https://pkg.go.dev/github.com/clipsurgery/clipsurgery/vit#Open
@@ -136,10 +160,14 @@ func Fetch(ctx context.Context, name string, opts ...Option) (string, error) {
 		}
 		f.dir = filepath.Join(cache, "clipsurgery")
 	}
+	if f.report == nil {
+		f.report = func(int, int) {}
+	}
+	f.client = guarded(f.client)
 	f.download.client = f.client
 	at, err := f.fetch(ctx, name)
 	if err != nil {
-		return "", fmt.Errorf("hub: %s: %w", name, err)
+		return "", fmt.Errorf("hub: %s: %w", clip(name), err)
 	}
 	return at, nil
 }
@@ -157,24 +185,25 @@ func (f *fetcher) fetch(ctx context.Context, name string) (string, error) {
 // file fetches one file, unless the cache has it. before is what was fetched of
 // all that is wanted, total its size.
 func (f *fetcher) file(ctx context.Context, r remote, at string, before, total int64) error {
-	if exists(at) {
-		return nil
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	if f.offline {
+	switch err := r.check(ctx, at); {
+	case err == nil:
+		return nil
+	case f.offline && errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: %w", at, ErrOffline)
+	case f.offline && errors.Is(err, ErrChecksum):
+		return fmt.Errorf("%w: %w", ErrOffline, err)
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrChecksum):
+		return err
 	}
 	return f.download.get(ctx, r, at, func(done, size int64) {
-		if total < 0 {
-			f.report(int(done), int(size))
-		} else {
-			f.report(int(before+done), int(total))
+		if total >= 0 {
+			done, size = before+done, total
 		}
+		f.report(int(min(done, math.MaxInt)), int(min(size, math.MaxInt)))
 	})
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // IsName reports whether a string reads as one that [Fetch] takes: one of

@@ -9,24 +9,30 @@ import (
 // lock waits until this process alone holds a lock file. The system lets go of
 // it when the process ends, however it ends; the empty file stays.
 func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		held, err := tryLock(f)
-		if held {
-			return func() { f.Close() }, nil
-		}
-		if err == nil {
-			select {
-			case <-ctx.Done():
-				err = ctx.Err()
-			case <-time.After(50 * time.Millisecond):
-				continue
-			}
-		}
+	held, err := await(ctx, f)
+	if err != nil || !held {
 		f.Close()
 		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+func await(ctx context.Context, f *os.File) (held bool, err error) {
+	for {
+		if held, err = tryLock(f); held || err != nil {
+			return held, err
+		}
+		select {
+		case <-ctx.Done():
+			return false, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
 	}
 }
