@@ -68,7 +68,9 @@ func (unreadable) release() {}
 func (f *File) Unreadable() map[string]error {
 	all := make(map[string]error)
 	for name, err := range f.opaque {
-		all[name] = err
+		if f.tensors[name] == nil { // which another shard may hold
+			all[name] = err
+		}
 	}
 	for name, t := range f.tensors {
 		if u, ok := t.values.(unreadable); ok {

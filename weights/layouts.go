@@ -65,10 +65,12 @@ const maxPrefix = 8
 // fits returns the layout and the beginning of names under which a file has the
 // most tensors of the model. Training programs put beginnings such as "module."
 // or "model.", one behind the other, before the names; whatever they are called,
-// the names behind them decide. Of two that fit alike the shorter counts if the
-// other begins with it, and one that is not an average of weights ("ema");
-// otherwise the file is ambiguous. A beginning under which fewer than a quarter
-// of the names are the model's is none of it.
+// the names behind them decide. Of two that fit alike, one that is not an average
+// of weights ("ema") counts; otherwise the file is ambiguous, unless the longer
+// beginning is only a part of the model's own names that reads like the whole, as
+// the blocks of CLIP's image tower read like those of its text tower. Where
+// there are few tensors of the model and more than three times as many others
+// under a beginning, the likeness is by chance.
 func (m *Model) fits(names []string) (fit, error) {
 	var best []fit // of the highest score, under one layout
 	for i := range m.Layouts {
@@ -101,16 +103,32 @@ func (m *Model) fits(names []string) (fit, error) {
 			under++
 		}
 	}
-	if 4*first.score < under {
+	if first.score < fewTensors && 4*first.score < under {
 		return fit{}, fmt.Errorf("%w: no %s: the file holds %s", ErrMissing, m.Name, beginning(names))
 	}
 	for _, other := range best[1:] {
-		if averaged(other.prefix) == averaged(first.prefix) && !strings.HasPrefix(other.prefix, first.prefix) {
+		if averaged(other.prefix) == averaged(first.prefix) && m.apart(names, other, first) {
 			return fit{}, fmt.Errorf("%w: two models that could be the %s, under %.80q and under %.80q", ErrFormat, m.Name, first.prefix, other.prefix)
 		}
 	}
 	return first, nil
 }
+
+// fewTensors is as many tensors of a model as other networks may have by chance.
+const fewTensors = 16
+
+// apart says whether a tensor that counts for one fit does not for the other.
+func (m *Model) apart(names []string, one, other fit) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		a, ok := strings.CutPrefix(name, one.prefix)
+		b, under := strings.CutPrefix(name, other.prefix)
+		return ok && m.counts(one.layout, a) && !(under && m.counts(other.layout, b))
+	})
+}
+
+// counts says whether the file's name behind a beginning is of a tensor of the
+// model.
+func (m *Model) counts(l *Layout, name string) bool { return !m.known(name) && m.owns(l.nameOf(name)) }
 
 // scores counts the tensors of the model under every beginning of names.
 func (m *Model) scores(l *Layout, names []string) map[string]int {
@@ -120,7 +138,7 @@ func (m *Model) scores(l *Layout, names []string) map[string]int {
 		for range maxPrefix {
 			rest := name[at:]
 			head, _, more := strings.Cut(rest, ".")
-			if heads[head] && !m.known(rest) && m.owns(l.nameOf(rest)) {
+			if heads[head] && m.counts(l, rest) {
 				scores[name[:at]]++
 			}
 			if !more {
@@ -133,7 +151,9 @@ func (m *Model) scores(l *Layout, names []string) map[string]int {
 }
 
 // averaged says whether a beginning tells of averaged weights.
-func averaged(prefix string) bool { return strings.Contains(prefix, "ema") }
+func averaged(prefix string) bool {
+	return slices.Contains(strings.FieldsFunc(prefix, func(r rune) bool { return r == '.' || r == '_' }), "ema")
+}
 
 // heads are the first parts of the names that a layout has for the model's
 // tensors.

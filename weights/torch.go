@@ -306,6 +306,11 @@ func (f *File) namedTensors(root any, pickled int, first *unknown) ([]named, err
 		return nil, errors.New("no tensors that have names")
 	}
 	w.cutTrainers()
+	for _, t := range w.found {
+		if w.unknown[t.name] != nil {
+			return nil, fmt.Errorf("%.80q is a tensor and an object", t.name)
+		}
+	}
 	slices.SortFunc(w.found, func(a, b named) int { return strings.Compare(a.name, b.name) })
 	if f.opaque == nil {
 		f.opaque = map[string]error{}

@@ -70,7 +70,22 @@ func beginning(names []string) string {
 		text += [...]string{", beginning ", ", ", ", "}[i]
 		text += fmt.Sprintf("%.*q", longest, name)
 	}
-	return text
+	return text + likeness(names)
+}
+
+// likeness says whose names a file has, where they are those of networks that
+// users mix up.
+func likeness(names []string) string {
+	for _, like := range []struct{ part, model string }{
+		{"mask_decoder.", "Segment Anything"},
+		{"visual.conv1.", "a CLIP"}, {"vision_model.embeddings.", "a CLIP"},
+		{"blocks.0.attn.qkv.", "a ViT of timm"},
+	} {
+		if slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, like.part) }) {
+			return "; it has the names of " + like.model
+		}
+	}
+	return ""
 }
 
 // link finds a tensor of the view in the file.
@@ -239,18 +254,31 @@ func (v *View) Check(want []TensorInfo) error {
 type mismatch struct {
 	file, layout string
 	lines        []string
+	more         int // lines left out
 	kinds        []error
 }
 
+// maxLines bounds the message: more than any model has tensors that its users
+// would read about.
+const maxLines = 1000
+
 func (e *mismatch) add(kind error, format string, args ...any) {
-	e.lines = append(e.lines, kind.Error()+": "+fmt.Sprintf(format, args...))
+	if len(e.lines) < maxLines {
+		e.lines = append(e.lines, kind.Error()+": "+fmt.Sprintf(format, args...))
+	} else {
+		e.more++
+	}
 	if !slices.Contains(e.kinds, kind) {
 		e.kinds = append(e.kinds, kind)
 	}
 }
 
 func (e *mismatch) Error() string {
-	return fmt.Sprintf("weights: %s, in the layout of %s: %s", e.file, e.layout, strings.Join(e.lines, "\n\t"))
+	text := fmt.Sprintf("weights: %s, in the layout of %s: %s", e.file, e.layout, strings.Join(e.lines, "\n\t"))
+	if e.more > 0 {
+		text += fmt.Sprintf("\n\tand %d more", e.more)
+	}
+	return text
 }
 
 func (e *mismatch) Unwrap() []error { return e.kinds }

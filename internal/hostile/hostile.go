@@ -4,6 +4,7 @@ package hostile
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -20,6 +21,7 @@ func Add(f *testing.F, tensors int) {
 		f.Add([]byte{i, dropped, 0})
 		f.Add([]byte{i, appended, 1})
 		f.Add([]byte{i, typed, 3})
+		f.Add([]byte{i, stray, 1, i, prefixed, i})
 	}
 }
 
@@ -28,18 +30,27 @@ const (
 	typed    = 50
 	appended = 100
 	dropped  = 200
+	stray    = 230
+	prefixed = 240
 )
 
 // File is a checkpoint of these tensors with changes, three bytes each: which
 // tensor, what happens to it, and the new value. Tensors too large to be
 // filled in a fuzz test are left out.
 func File(t testing.TB, tensors []weights.TensorInfo, changes []byte) *weights.File {
-	changed, gone := slices.Clone(tensors), map[int]bool{}
+	changed, gone, prefix := slices.Clone(tensors), map[int]bool{}, ""
+	var strays []weights.TensorInfo
 	for ; len(changes) >= 3; changes = changes[3:] {
 		i, what, value := int(changes[0])%len(changed), int(changes[1]), int(changes[2])
 		c := &changed[i]
 		c.Shape = slices.Clone(c.Shape)
 		switch {
+		case what >= prefixed:
+			prefix = []string{"module.", "model.clip.", "ema.", "visual."}[value%4]
+		case what >= stray:
+			// Beside the model, or a copy of a tensor under another beginning.
+			name := []string{"head.weight", "teacher." + c.Name, "n_averaged"}[value%3]
+			strays = append(strays, weights.TensorInfo{Name: fmt.Sprintf("%s.%d", name, len(strays)), Shape: c.Shape})
 		case what >= dropped:
 			gone[i] = true
 		case what >= appended:
@@ -51,7 +62,10 @@ func File(t testing.TB, tensors []weights.TensorInfo, changes []byte) *weights.F
 		}
 	}
 	var left []weights.TensorInfo
-	for i, c := range changed {
+	for i := range changed {
+		changed[i].Name = prefix + changed[i].Name
+	}
+	for i, c := range append(changed, strays...) {
 		n := 1
 		for _, d := range c.Shape {
 			n *= d
