@@ -6,7 +6,8 @@ var (
 	// ErrConstant reports scores that are the same (or not numbers) in every
 	// cell: neither a map nor a point can be made of them.
 	ErrConstant = errors.New("scores are constant over the grid")
-	// ErrThreshold reports that no cell reaches the threshold.
+	// ErrThreshold reports that no cell reaches the threshold, or a threshold
+	// or logit scale that is not finite.
 	ErrThreshold = errors.New("no cell reaches the threshold")
 	// ErrGrid reports a grid too small to be halved, or one that does not fit
 	// the number of rows.

@@ -123,6 +123,11 @@ func (s *segmenter) label(ctx context.Context, img image.Image, scores []*Scores
 	if s.threshold > 0 && (s.background < 0 || s.background >= len(v.Classes)) {
 		return nil, fmt.Errorf("surgery: %w: background is class %d of %d", ErrLabel, s.background, len(v.Classes))
 	}
+	for name, x := range map[string]float32{"threshold": s.threshold, "logit scale": s.scale} {
+		if x-x != 0 {
+			return nil, fmt.Errorf("surgery: %w: %s %v is not finite", ErrThreshold, name, x)
+		}
+	}
 	if s.among != nil && len(s.among) != len(v.Classes) {
 		return nil, fmt.Errorf("surgery: %w: choice among %d classes of %d", ErrLabel, len(s.among), len(v.Classes))
 	}

@@ -287,3 +287,17 @@ func BenchmarkLabel(b *testing.B) {
 		}
 	})
 }
+
+// TestNotFiniteOptions: a threshold that compares with nothing is no choice.
+func TestNotFiniteOptions(t *testing.T) {
+	scores := &Scores{General: general([]float32{0, 0, 1, 0}, 2, 2), Grid: image.Pt(1, 1), Size: image.Pt(2, 2)}
+	v := &Vocabulary{Classes: []string{"a", "b"}, Text: general([]float32{1, 0, 0, 1}, 2, 2), Of: []int{0, 1}}
+	_, err := Label(t.Context(), nil, []*Scores{scores}, v, Background(0, 0.5))
+	require.NoError(t, err)
+	for _, x := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+		for _, o := range []SegmentOption{Background(0, x), LogitScale(x)} {
+			_, err := Label(t.Context(), nil, []*Scores{scores}, v, o)
+			require.ErrorIs(t, err, ErrThreshold)
+		}
+	}
+}
