@@ -101,7 +101,7 @@ func TestBoundedRetries(t *testing.T) {
 			first := 0
 			_, _ = fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &first)
 			if first > 0 {
-				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", first, 1<<40))
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/*", first, int64(1)<<40))
 				w.WriteHeader(http.StatusPartialContent)
 			}
 			w.(http.Flusher).Flush()
