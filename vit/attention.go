@@ -19,8 +19,8 @@ func (p *pass) attend(t *Term, from, qkv blas32.General, add bool) {
 			weigh(dst, v, t.weight(), add)
 			return
 		}
-		mark := p.ws.Mark()
-		defer p.ws.Release(mark)
+		mark := p.Mark()
+		defer p.Release(mark)
 		from := rowsOf(from, seqs)
 		query, key := projection(from, t.Query), projection(from, t.Key)
 		a := p.t.heads.attend(query, key, v)
@@ -30,9 +30,9 @@ func (p *pass) attend(t *Term, from, qkv blas32.General, add bool) {
 			a.Scale *= p.norms[first]
 		}
 		if t.Unit {
-			a.Q = p.unit(p.ws.Matrix(query.Rows, query.Cols), query)
+			a.Q = p.unit(p.Matrix(query.Rows, query.Cols), query)
 			if a.K = a.Q; t.Query != t.Key {
-				a.K = p.unit(p.ws.Matrix(key.Rows, key.Cols), key)
+				a.K = p.unit(p.Matrix(key.Rows, key.Cols), key)
 			}
 		}
 		if t.Iterations > 0 {
@@ -52,7 +52,7 @@ func (p *pass) attend(t *Term, from, qkv blas32.General, add bool) {
 // Source: GEM (Bousselham et al., arXiv 2312.00878), section 3.2.
 func (p *pass) iterate(t *Term, a *simd.Attention) {
 	v := a.V
-	next, spare := p.ws.Matrix(a.Q.Rows, a.Q.Cols), p.ws.Matrix(a.Q.Rows, a.Q.Cols)
+	next, spare := p.Matrix(a.Q.Rows, a.Q.Cols), p.Matrix(a.Q.Rows, a.Q.Cols)
 	for range t.Iterations {
 		a.V = a.Q
 		p.Kernel.Attend(p.Team, next, a)
@@ -76,7 +76,7 @@ func (p *pass) attendPrior(g Gaussian, grid image.Point, dst blas32.General, a *
 		fall[d] = float32(math.Exp(-float64(d*d) / (2 * float64(g.Sigma) * float64(g.Sigma))))
 	}
 	step := min(n, max(1, priorFloats/n))
-	mask := p.ws.Matrix(step, n)
+	mask := p.Matrix(step, n)
 	q := a.Q
 	for lo := 0; lo < n; lo += step {
 		count := min(step, n-lo)

@@ -26,13 +26,13 @@ type attentionPool struct {
 }
 
 // apply stores the features of every map under every plan in out.
-func (p *attentionPool) apply(r *run, m maps, plans []Plan, out [][]blas32.General) {
+func (p *attentionPool) apply(r *nn.Call, m maps, plans []Plan, out [][]blas32.General) {
 	width := p.positions.Cols
 	rows := len(m.sizes) + m.x.Rows
-	x, attended := r.ws.Matrix(rows, width), r.ws.Matrix(rows, width)
+	x, attended := r.Matrix(rows, width), r.Matrix(rows, width)
 	var qkv [3]blas32.General
 	for i := range qkv {
-		qkv[i] = r.ws.Matrix(rows, width)
+		qkv[i] = r.Matrix(rows, width)
 	}
 	for kind, group := range byPositions(plans) {
 		p.tokens(r, x, m, kind)
@@ -71,7 +71,7 @@ func byPositions(plans []Plan) map[Positions][]int {
 
 // tokens fills the rows of all maps: the mean first, then the cells, each with
 // its position.
-func (p *attentionPool) tokens(r *run, x blas32.General, m maps, kind Positions) {
+func (p *attentionPool) tokens(r *nn.Call, x blas32.General, m maps, kind Positions) {
 	row, from := 0, 0
 	for _, s := range m.sizes {
 		n := s.X * s.Y
@@ -90,12 +90,12 @@ func (p *attentionPool) tokens(r *run, x blas32.General, m maps, kind Positions)
 }
 
 // attend stores softmax(scale·s·Q·Kᵀ)·V of one picture in dst.
-func (p *attentionPool) attend(r *run, t *Term, dst, q, k, v blas32.General) {
-	defer r.ws.Release(r.ws.Mark())
+func (p *attentionPool) attend(r *nn.Call, t *Term, dst, q, k, v blas32.General) {
+	defer r.Release(r.Mark())
 	a := p.heads.attend(q, k, v)
 	a.Scale *= t.scale()
 	if t.Unit { // queries are keys: the values
-		a.Q = p.heads.unit(r.Exec, r.ws.Matrix(q.Rows, q.Cols), q)
+		a.Q = p.heads.unit(r.Exec, r.Matrix(q.Rows, q.Cols), q)
 		a.K = a.Q
 	}
 	r.Kernel.Attend(r.Team, dst, &a)

@@ -1,7 +1,6 @@
 package vit
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
@@ -19,22 +18,11 @@ type block struct {
 	mlp      nn.MLP
 }
 
-// run is one call on a model: what it computes with and where it stops.
-type run struct {
-	ctx context.Context
-	nn.Exec
-	ws *nn.Workspace
-	// step is called after each unit of work, of which units make the whole.
-	step func(units int)
-	// trace sees intermediate rows by the fixtures' names; nil outside tests.
-	trace func(name string, rows blas32.General)
-}
-
 // checkFinite reports features beyond the numbers of float32, unless they are
 // void because the context has ended.
-func (r *run) checkFinite(features ...blas32.General) error {
+func checkFinite(r *nn.Call, features ...blas32.General) error {
 	if r.Team.Ended() {
-		return r.ctx.Err()
+		return r.Context.Err()
 	}
 	for _, m := range features {
 		for i := range m.Rows {
@@ -48,16 +36,6 @@ func (r *run) checkFinite(features ...blas32.General) error {
 	}
 	return nil
 }
-
-func (r *run) show(name string, rows blas32.General) {
-	if r.trace != nil {
-		r.trace(name, rows)
-	}
-}
-
-// outside calls a user's function, which may call the model. If the context
-// ends, the next look at it tells.
-func (r *run) outside(f func()) { _ = r.Team.Outside(r.ctx, f) }
 
 // heads describes how the columns of a projection divide into heads.
 type heads struct{ n, dim int }
@@ -79,12 +57,12 @@ func (h heads) attend(q, k, v blas32.General) simd.Attention {
 // finish ends a block in the rows y, which may be x: y = x + O(attended), then
 // y += MLP(LN2(y)). norm and hidden are scratch, as wide as the block and as
 // its MLP.
-func (b *block) finish(r *run, y, x, attended, norm, hidden blas32.General) {
+func (b *block) finish(r *nn.Call, y, x, attended, norm, hidden blas32.General) {
 	b.out.ApplyAdd(r.Exec, y, attended, x)
 	b.feedForward(r, y, norm, hidden)
 }
 
-func (b *block) feedForward(r *run, y, norm, hidden blas32.General) {
+func (b *block) feedForward(r *nn.Call, y, norm, hidden blas32.General) {
 	b.ln2.Apply(r.Exec, norm, y)
 	b.mlp.ApplyAdd(r.Exec, y, norm, y, hidden)
 }

@@ -234,25 +234,8 @@ type Pixels struct {
 	Data          []float32
 }
 
-// start takes workers and scratch for a call, whose results count only if ctx
-// has not ended when they are complete. end gives them back.
-func (c *CLIP) start(ctx context.Context, progress func(done, total int), total int) (r *run, end func(), err error) {
-	team, err := c.workers.Team(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	team.Until(ctx)
-	r = &run{ctx: ctx, Exec: nn.Exec{Kernel: c.kernel, Team: team}, ws: c.pool.Get(), step: func(int) {}}
-	if progress != nil {
-		done := 0
-		r.step = func(n int) {
-			done += n
-			r.outside(func() { progress(done, total) })
-		}
-	}
-	return r, func() {
-		team.Close()
-		r.ws.Reset()
-		c.pool.Put(r.ws)
-	}, nil
+// begin starts a call, whose results count only if ctx has not ended when they
+// are complete.
+func (c *CLIP) begin(ctx context.Context) (*nn.Call, error) {
+	return nn.Begin(ctx, c.kernel, c.workers, &c.pool)
 }

@@ -151,11 +151,12 @@ func (c *CLIP) encode(ctx context.Context, pictures []picture, plans []Plan, pro
 		}
 	}
 	batches, total := c.batches(pictures, plans)
-	r, end, err := c.start(ctx, progress, total)
+	r, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer end()
+	defer r.End()
+	r.Report(progress, total)
 	var all [][]*Features
 	for _, batch := range batches {
 		features, err := c.encodeBatch(r, batch, plans)
@@ -194,16 +195,16 @@ func (c *CLIP) batches(pictures []picture, plans []Plan) (batches [][]picture, s
 	return batches, steps
 }
 
-func (c *CLIP) encodeBatch(r *run, pictures []picture, plans []Plan) ([][]*Features, error) {
-	mark := r.ws.Mark()
-	defer r.ws.Release(mark)
+func (c *CLIP) encodeBatch(r *nn.Call, pictures []picture, plans []Plan) ([][]*Features, error) {
+	mark := r.Mark()
+	defer r.Release(mark)
 	inputs := make([]Pixels, len(pictures))
 	features := make([][]*Features, len(pictures))
 	out := make([][]blas32.General, len(pictures))
 	for i, p := range pictures {
 		inputs[i] = Pixels{p.input.X, p.input.Y, p.data}
 		if p.fill != nil {
-			inputs[i].Data = r.ws.Floats(3 * p.input.X * p.input.Y)
+			inputs[i].Data = r.Floats(3 * p.input.X * p.input.Y)
 		}
 		grid := c.vision.grid(p.input)
 		rows, cols := 1+grid.X*grid.Y, c.config.Embed
@@ -216,7 +217,7 @@ func (c *CLIP) encodeBatch(r *run, pictures []picture, plans []Plan) ([][]*Featu
 	errs := make([]error, len(pictures))
 	r.Team.Do(len(pictures), func(_, i int) {
 		if p := pictures[i]; p.fill != nil {
-			errs[i] = p.fill(r.ctx, inputs[i].Data)
+			errs[i] = p.fill(r.Context, inputs[i].Data)
 		}
 	})
 	if err := errors.Join(errs...); err != nil {
@@ -225,5 +226,5 @@ func (c *CLIP) encodeBatch(r *run, pictures []picture, plans []Plan) ([][]*Featu
 	if err := c.vision.encode(r, inputs, plans, out); err != nil {
 		return nil, err
 	}
-	return features, r.checkFinite(slices.Concat(out...)...)
+	return features, checkFinite(r, slices.Concat(out...)...)
 }

@@ -101,19 +101,19 @@ func (t *resNet) steps(sizes []image.Point, _ []Plan) int {
 	return n * len(t.batches(sizes))
 }
 
-func (t *resNet) encode(r *run, pictures []Pixels, plans []Plan, out [][]blas32.General) error {
+func (t *resNet) encode(r *nn.Call, pictures []Pixels, plans []Plan, out [][]blas32.General) error {
 	sizes := make([]image.Point, len(pictures))
 	for i, p := range pictures {
 		sizes[i] = image.Pt(p.Width, p.Height)
 	}
 	for _, n := range t.batches(sizes) {
-		mark := r.ws.Mark()
+		mark := r.Mark()
 		f, err := t.features(r, pictures[:n])
 		if err != nil {
 			return err
 		}
 		t.pool.apply(r, f, plans, out[:n])
-		r.ws.Release(mark)
+		r.Release(mark)
 		pictures, out = pictures[n:], out[n:]
 	}
 	return nil
@@ -160,44 +160,44 @@ func sized(sizes []image.Point, f func(image.Point) image.Point) []image.Point {
 func half(s image.Point) image.Point { return s.Div(2) }
 
 // features returns the last maps of the pictures, in scratch memory.
-func (t *resNet) features(r *run, pictures []Pixels) (maps, error) {
+func (t *resNet) features(r *nn.Call, pictures []Pixels) (maps, error) {
 	m := t.stem(r, pictures)
-	r.show("stem", m.x)
+	r.Show("stem", m.x)
 	for _, stage := range t.stages {
 		for i := range stage {
-			if err := r.ctx.Err(); err != nil {
+			if err := r.Context.Err(); err != nil {
 				return m, err
 			}
 			m = stage[i].apply(r, m)
-			r.show(stage[i].name, m.x)
-			r.step(1)
+			r.Show(stage[i].name, m.x)
+			r.Step(1)
 		}
 	}
 	return m, nil
 }
 
 // stem is conv1 (stride 2), conv2, conv3 and an average pool.
-func (t *resNet) stem(r *run, pictures []Pixels) maps {
+func (t *resNet) stem(r *nn.Call, pictures []Pixels) maps {
 	sizes := make([]image.Point, len(pictures))
 	for i, p := range pictures {
 		sizes[i] = afterConv1(image.Pt(p.Width, p.Height))
 	}
-	m := shaped(r.ws, sized(sizes, half), t.width)
-	mark := r.ws.Mark()
-	a := shaped(r.ws, sizes, t.width/2)
-	b := shaped(r.ws, sizes, t.width/2)
+	m := shaped(r.Workspace, sized(sizes, half), t.width)
+	mark := r.Mark()
+	a := shaped(r.Workspace, sizes, t.width/2)
+	b := shaped(r.Workspace, sizes, t.width/2)
 	a.each(b, func(i int, a, b blas32.General) {
-		mark := r.ws.Mark()
-		patches := r.ws.Matrix(a.Rows, 27)
+		mark := r.Mark()
+		patches := r.Matrix(a.Rows, 27)
 		r.Team.Do(sizes[i].Y, func(_, y int) { stemPatches(patches, pictures[i], sizes[i].X, y) })
 		t.conv1.Apply(r.Exec, a, patches, simd.ReLU)
-		r.ws.Release(mark)
-		t.conv2.Apply(r.Exec, r.ws, b, a, sizes[i], simd.ReLU)
+		r.Release(mark)
+		t.conv2.Apply(r.Exec, r.Workspace, b, a, sizes[i], simd.ReLU)
 	})
-	c := shaped(r.ws, sizes, t.width)
-	b.each(c, func(i int, b, c blas32.General) { t.conv3.Apply(r.Exec, r.ws, c, b, sizes[i], simd.ReLU) })
-	c.each(m, func(i int, c, m blas32.General) { nn.AveragePool(r.Exec, r.ws, m, c, sizes[i]) })
-	r.ws.Release(mark)
+	c := shaped(r.Workspace, sizes, t.width)
+	b.each(c, func(i int, b, c blas32.General) { t.conv3.Apply(r.Exec, r.Workspace, c, b, sizes[i], simd.ReLU) })
+	c.each(m, func(i int, c, m blas32.General) { nn.AveragePool(r.Exec, r.Workspace, m, c, sizes[i]) })
+	r.Release(mark)
 	return m
 }
 
@@ -229,21 +229,21 @@ func stemPatches(dst blas32.General, p Pixels, columns, y int) {
 
 // apply takes maps through the block. They are overwritten, and may be what is
 // returned.
-func (b *bottleneck) apply(r *run, m maps) maps {
+func (b *bottleneck) apply(r *nn.Call, m maps) maps {
 	y := m
 	if b.identity.Weight != nil {
 		sizes := m.sizes
 		if b.halves {
 			sizes = sized(sizes, half)
 		}
-		y = shaped(r.ws, sizes, b.identity.Weight.N())
+		y = shaped(r.Workspace, sizes, b.identity.Weight.N())
 	}
-	mark := r.ws.Mark()
-	inner := shaped(r.ws, m.sizes, b.conv1.Weight.N())
-	conv := shaped(r.ws, m.sizes, b.conv1.Weight.N())
+	mark := r.Mark()
+	inner := shaped(r.Workspace, m.sizes, b.conv1.Weight.N())
+	conv := shaped(r.Workspace, m.sizes, b.conv1.Weight.N())
 	b.conv1.Apply(r.Exec, inner.x, m.x, simd.ReLU)
 	inner.each(conv, func(i int, from, to blas32.General) {
-		b.conv2.Apply(r.Exec, r.ws, to, from, m.sizes[i], simd.ReLU)
+		b.conv2.Apply(r.Exec, r.Workspace, to, from, m.sizes[i], simd.ReLU)
 	})
 	if b.halves {
 		conv, m = pooled(r, conv, y.sizes), pooled(r, m, y.sizes)
@@ -252,12 +252,12 @@ func (b *bottleneck) apply(r *run, m maps) maps {
 		b.identity.Apply(r.Exec, y.x, m.x, simd.Identity)
 	}
 	r.Kernel.MatMul(r.Team, y.x, conv.x, b.conv3.Weight, simd.Epilogue{Bias: b.conv3.Bias, Residual: y.x, Act: simd.ReLU})
-	r.ws.Release(mark)
+	r.Release(mark)
 	return y
 }
 
-func pooled(r *run, m maps, sizes []image.Point) maps {
-	p := shaped(r.ws, sizes, m.x.Cols)
-	m.each(p, func(i int, from, to blas32.General) { nn.AveragePool(r.Exec, r.ws, to, from, m.sizes[i]) })
+func pooled(r *nn.Call, m maps, sizes []image.Point) maps {
+	p := shaped(r.Workspace, sizes, m.x.Cols)
+	m.each(p, func(i int, from, to blas32.General) { nn.AveragePool(r.Exec, r.Workspace, to, from, m.sizes[i]) })
 	return p
 }

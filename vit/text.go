@@ -270,16 +270,16 @@ func (t *textTower) plan(seqs *sequences, memory int) textPlan {
 // trees of as many sequences as the memory allows. Progress counts to total.
 func (c *CLIP) encodeSequences(ctx context.Context, seqs *sequences, o textOptions, total int, each func(i int, features []float32)) error {
 	t := c.text
-	r, end, err := c.start(ctx, nil, 0)
+	r, err := c.begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer r.End()
 	plan := t.plan(seqs, o.memory)
 	if len(plan.parts) > 1 {
 		// At once: parts in turn would each ask for a little more than those
 		// before.
-		r.ws.Reserve(plan.floats)
+		r.Reserve(plan.floats)
 	}
 	lo, reported := 0, 0
 	for _, hi := range plan.parts {
@@ -287,24 +287,24 @@ func (c *CLIP) encodeSequences(ctx context.Context, seqs *sequences, o textOptio
 		tiles := tree.tiles(plan.tile)
 		if o.progress != nil {
 			steps, all := 0, len(tiles)*len(t.blocks)
-			r.step = func(n int) {
+			r.Step = func(n int) {
 				steps += n
 				done := (float64(lo) + float64(steps)/float64(all)*float64(hi-lo)) / float64(seqs.count())
 				if n := int(done * float64(total)); n > reported {
 					reported = n
-					r.outside(func() { o.progress(n, total) })
+					r.Outside(func() { o.progress(n, total) })
 				}
 			}
 		}
-		mark := r.ws.Mark()
+		mark := r.Mark()
 		features, err := t.encode(r, tree, tiles)
-		if err := cmp.Or(err, ctx.Err(), r.checkFinite(features)); err != nil {
+		if err := cmp.Or(err, ctx.Err(), checkFinite(r, features)); err != nil {
 			return err
 		}
 		for i, s := range tree.of {
 			each(lo+i, features.Data[int(s)*features.Stride:][:features.Cols])
 		}
-		r.ws.Release(mark)
+		r.Release(mark)
 		lo = hi
 	}
 	return nil
@@ -314,16 +314,16 @@ func (c *CLIP) encodeSequences(ctx context.Context, seqs *sequences, o textOptio
 // pass a block before any passes the next, tile by tile: the keys and values
 // that live are those of a tile and of the path to it. The last block runs for
 // the ends alone.
-func (t *textTower) encode(r *run, tree *tree, tiles []tile) (blas32.General, error) {
+func (t *textTower) encode(r *nn.Call, tree *tree, tiles []tile) (blas32.General, error) {
 	width, rows := t.width(), 0
 	for _, tile := range tiles {
 		rows = max(rows, tile.rows)
 	}
-	x := r.ws.Operand(len(tree.tokens), width)
-	ends, attended := r.ws.Matrix(len(tree.segments), width), r.ws.Matrix(len(tree.segments), width)
-	features := r.ws.Matrix(len(tree.segments), t.proj.Weight.N())
-	qkv, scratch, hidden := r.ws.Operand(rows, 3*width), r.ws.Operand(rows, width), r.ws.Operand(rows, t.hidden())
-	path := path{r.ws.Matrix(t.positions.Rows, width), r.ws.Matrix(t.positions.Rows, width)}
+	x := r.Operand(len(tree.tokens), width)
+	ends, attended := r.Matrix(len(tree.segments), width), r.Matrix(len(tree.segments), width)
+	features := r.Matrix(len(tree.segments), t.proj.Weight.N())
+	qkv, scratch, hidden := r.Operand(rows, 3*width), r.Operand(rows, width), r.Operand(rows, t.hidden())
+	path := path{r.Matrix(t.positions.Rows, width), r.Matrix(t.positions.Rows, width)}
 
 	for _, s := range tree.segments {
 		for i := range s.count {
@@ -337,7 +337,7 @@ func (t *textTower) encode(r *run, tree *tree, tiles []tile) (blas32.General, er
 	for l := range t.blocks {
 		b := &t.blocks[l]
 		for _, tile := range tiles {
-			if err := r.ctx.Err(); err != nil {
+			if err := r.Context.Err(); err != nil {
 				return features, err
 			}
 			x := nn.Rows(x, tile.node, tile.rows)
@@ -354,7 +354,7 @@ func (t *textTower) encode(r *run, tree *tree, tiles []tile) (blas32.General, er
 					copy(ends.Data[(tile.first+i)*width:][:width], x.Data[(s.node+s.count-1-tile.node)*x.Stride:])
 				}
 			}
-			r.step(1)
+			r.Step(1)
 		}
 	}
 	for lo := 0; lo < ends.Rows; lo += rows {
@@ -372,7 +372,7 @@ type path struct{ k, v blas32.General }
 
 // attend stores what the rows of a tile attend to: every node to its ancestors
 // and itself; or only the last node of every segment, one row each.
-func (t *textTower) attend(r *run, dst, qkv blas32.General, p path, tile tile, endsOnly bool) {
+func (t *textTower) attend(r *nn.Call, dst, qkv blas32.General, p path, tile tile, endsOnly bool) {
 	q, k, v := projection(qkv, Q), projection(qkv, K), projection(qkv, V)
 	// Heads are independent: each walks down the tree in its own columns.
 	r.Team.Do(t.heads.n, func(_, h int) {

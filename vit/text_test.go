@@ -250,15 +250,15 @@ func TestTextMemory(t *testing.T) {
 		require.Less(t, 4*(plan.floats+len(seqs.ids)+2*len(seqs.ends)), memory)
 		lo := 0
 		for _, hi := range plan.parts[:2] {
-			r, end, err := c.start(context.Background(), nil, 0)
+			r, err := c.begin(context.Background())
 			require.NoError(t, err)
-			r.ws = new(nn.Workspace)
-			r.ws.Reserve(plan.floats)
+			r.Workspace = new(nn.Workspace)
+			r.Reserve(plan.floats)
 			tree := newTree(seqs.slice(lo, hi))
 			_, err = c.text.encode(r, tree, tree.tiles(plan.tile))
 			require.NoError(t, err)
-			require.Equal(t, plan.floats, r.ws.Size(), "%d to %d", lo, hi)
-			end()
+			require.Equal(t, plan.floats, r.Size(), "%d to %d", lo, hi)
+			r.End()
 			lo = hi
 		}
 	}

@@ -20,7 +20,7 @@ type imageTower interface {
 	steps(sizes []image.Point, plans []Plan) int
 	// encode computes the features of every picture under every plan:
 	// out[picture][plan], (1+cells)×embed, class row first, to be filled in.
-	encode(r *run, pictures []Pixels, plans []Plan, out [][]blas32.General) error
+	encode(r *nn.Call, pictures []Pixels, plans []Plan, out [][]blas32.General) error
 }
 
 // visionTransformer is CLIP's ViT.
@@ -57,7 +57,7 @@ type stream struct {
 
 // pass is one batch on its way through the tower.
 type pass struct {
-	*run
+	*nn.Call
 	t        *visionTransformer
 	schedule schedule
 	seqs     []sequence
@@ -108,14 +108,14 @@ func (t *visionTransformer) groups(sizes []image.Point, plans []Plan) [][]int {
 	return groups
 }
 
-func (t *visionTransformer) encode(r *run, pictures []Pixels, plans []Plan, out [][]blas32.General) error {
+func (t *visionTransformer) encode(r *nn.Call, pictures []Pixels, plans []Plan, out [][]blas32.General) error {
 	sizes := make([]image.Point, len(pictures))
 	for i, p := range pictures {
 		sizes[i] = image.Pt(p.Width, p.Height)
 	}
 	for _, group := range t.groups(sizes, plans) {
-		mark := r.ws.Mark()
-		p := &pass{run: r, t: t}
+		mark := r.Mark()
+		p := &pass{Call: r, t: t}
 		rows := 0
 		for _, s := range sizes {
 			p.seqs = append(p.seqs, sequence{t.grid(s), rows})
@@ -127,14 +127,14 @@ func (t *visionTransformer) encode(r *run, pictures []Pixels, plans []Plan, out 
 			grouped = append(grouped, &plans[i])
 		}
 		p.schedule = scheduleOf(grouped, len(t.blocks))
-		p.x = r.ws.Operand(rows, t.width())
+		p.x = r.Operand(rows, t.width())
 		p.embed(pictures, plans[group[0]].Positions)
 		p.allocate()
 		if err := p.blocks(); err != nil {
 			return err
 		}
 		p.read(out)
-		r.ws.Release(mark)
+		r.Release(mark)
 	}
 	return nil
 }
@@ -143,14 +143,14 @@ func (t *visionTransformer) encode(r *run, pictures []Pixels, plans []Plan, out 
 func (p *pass) embed(pictures []Pixels, kind Positions) {
 	t, n := p.t, 3*p.t.patch*p.t.patch
 	for i, s := range p.seqs {
-		mark := p.ws.Mark()
-		patches := p.ws.Matrix(s.rows()-1, n)
+		mark := p.Mark()
+		patches := p.Matrix(s.rows()-1, n)
 		p.Team.Do(s.grid.Y, func(_, row int) { cut(patches, pictures[i], t.patch, s.grid.X, row) })
 		t.conv.Apply(p.Exec, nn.Rows(p.x, s.row+1, s.rows()-1), patches, simd.Identity)
-		p.ws.Release(mark)
+		p.Release(mark)
 		copy(p.x.Data[s.row*p.x.Stride:], t.class)
 	}
-	p.show("conv1", p.x)
+	p.Show("conv1", p.x)
 	for _, s := range p.seqs {
 		table := t.table(s.grid, kind)
 		for i := range s.rows() {
@@ -159,7 +159,7 @@ func (p *pass) embed(pictures []Pixels, kind Positions) {
 		}
 	}
 	t.pre.Apply(p.Exec, p.x, p.x)
-	p.show("ln_pre", p.x)
+	p.Show("ln_pre", p.x)
 }
 
 // cut copies one row of patches of a picture, each as channel, row, column.
@@ -191,7 +191,7 @@ func (p *pass) groups(alone bool, f func(seqs []sequence, first int)) {
 // the rows of each plan beside or instead of them.
 func (p *pass) blocks() error {
 	for l, b := range p.schedule.blocks {
-		if err := p.ctx.Err(); err != nil {
+		if err := p.Context.Err(); err != nil {
 			return err
 		}
 		if b.project {
@@ -211,7 +211,7 @@ func (p *pass) blocks() error {
 			p.project(l, s.x, s.qkv[l])
 			p.operate(s, l, s.qkv)
 		}
-		p.step(1)
+		p.Step(1)
 	}
 	if last := p.schedule.blocks[len(p.schedule.blocks)-1]; p.schedule.classRows && last.finish == allRows {
 		p.gatherClass(p.x)
@@ -222,15 +222,15 @@ func (p *pass) blocks() error {
 // allocate cuts the matrices that the schedule needs from the workspace.
 func (p *pass) allocate() {
 	rows, width := p.x.Rows, p.t.width()
-	p.scratch = p.ws.Operand(rows, width)
-	p.hidden = p.ws.Operand(rows, p.t.blocks[0].mlp.In.Weight.N())
-	p.class = p.ws.Matrix(len(p.seqs), width)
+	p.scratch = p.Operand(rows, width)
+	p.hidden = p.Operand(rows, p.t.blocks[0].mlp.In.Weight.N())
+	p.class = p.Matrix(len(p.seqs), width)
 	p.norms = make([]float32, len(p.seqs))
 	p.qkv = p.projections(func(l int) bool { return p.schedule.blocks[l].keep })
 	for i := range p.streams {
 		s := &p.streams[i]
 		if s.Blocks > 0 {
-			s.x = p.ws.Operand(rows, width)
+			s.x = p.Operand(rows, width)
 		}
 		if own := p.schedule.own[i]; own != nil {
 			s.qkv = p.projections(func(l int) bool { return own[l] })
@@ -243,10 +243,10 @@ func (p *pass) allocate() {
 func (p *pass) projections(keep func(l int) bool) []blas32.General {
 	rows, cols := p.x.Rows, 3*p.t.width()
 	all := make([]blas32.General, len(p.t.blocks))
-	shared := p.ws.Operand(rows, cols)
+	shared := p.Operand(rows, cols)
 	for l := range all {
 		if all[l] = shared; keep(l) {
-			all[l] = p.ws.Operand(rows, cols)
+			all[l] = p.Operand(rows, cols)
 		}
 	}
 	return all
@@ -273,8 +273,8 @@ func (p *pass) untouched(l int) {
 		a.Batch = len(seqs)
 		p.Kernel.Attend(p.Team, rowsOf(p.scratch, seqs), &a)
 	})
-	p.t.blocks[l].finish(p.run, p.x, p.x, p.scratch, p.scratch, p.hidden)
-	p.show(fmt.Sprint("block", l), p.x)
+	p.t.blocks[l].finish(p.Call, p.x, p.x, p.scratch, p.scratch, p.hidden)
+	p.Show(fmt.Sprint("block", l), p.x)
 }
 
 // lastClassRows takes the class rows alone through the last block.
@@ -290,8 +290,8 @@ func (p *pass) lastClassRows(l int) {
 	p.gatherClass(p.x)
 	n := len(p.seqs)
 	attended := nn.Rows(p.scratch, 0, n)
-	p.t.blocks[l].finish(p.run, p.class, p.class, attended, attended, nn.Rows(p.hidden, 0, n))
-	p.show(fmt.Sprintf("block%d.class", l), p.class)
+	p.t.blocks[l].finish(p.Call, p.class, p.class, attended, attended, nn.Rows(p.hidden, 0, n))
+	p.Show(fmt.Sprintf("block%d.class", l), p.class)
 }
 
 func (p *pass) gatherClass(x blas32.General) {
@@ -321,9 +321,9 @@ func (p *pass) operate(s *stream, l int, qkv []blas32.General) {
 		b.out.ApplyAdd(p.Exec, s.x, p.scratch, x)
 	}
 	if !s.WithoutFFN {
-		b.feedForward(p.run, s.x, p.scratch, p.hidden)
+		b.feedForward(p.Call, s.x, p.scratch, p.hidden)
 	}
-	p.show(fmt.Sprintf("block%d.new", l), s.x)
+	p.Show(fmt.Sprintf("block%d.new", l), s.x)
 }
 
 // read stores LN_post and projection of every plan's rows.
@@ -338,7 +338,7 @@ func (p *pass) read(out [][]blas32.General) {
 			p.scatterClass(x)
 		}
 		p.t.post.Apply(p.Exec, p.scratch, x)
-		p.show("ln_post", p.scratch)
+		p.Show("ln_post", p.scratch)
 		for j, q := range p.seqs {
 			p.t.proj.Apply(p.Exec, out[j][s.plan], nn.Rows(p.scratch, q.row, q.rows()), simd.Identity)
 		}

@@ -15,10 +15,10 @@ import (
 // features by picture and plan, and the rows that the trace saw by name.
 func traced(t testing.TB, c *CLIP, pixels []Pixels, plans []Plan) ([][]*Features, map[string][]float32) {
 	seen := map[string][]float32{}
-	r, end, err := c.start(context.Background(), nil, 0)
+	r, err := c.begin(context.Background())
 	require.NoError(t, err)
-	defer end()
-	r.trace = func(name string, m blas32.General) {
+	defer r.End()
+	r.Trace = func(name string, m blas32.General) {
 		for i := range m.Rows {
 			seen[name] = append(seen[name], m.Data[i*m.Stride:][:m.Cols]...)
 		}
