@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	samPath   = flag.String("sam", "", "SAM checkpoint (file, directory or published name); default: the embedded demo model")
+	samPath   = flag.String("sam", "", "SAM checkpoint: file, directory or published name; default: the embedded demo model")
 	imagePath = flag.String("image", "", "picture; default: embedded scenes")
 	side      = flag.Int("side", 0, "points per side of the grid that is asked; default: 32, of the demo model's small pictures 16")
 	batch     = flag.Int("batch", 64, "points that are asked together")

@@ -34,8 +34,8 @@ import (
 )
 
 var (
-	clipPath  = flag.String("clip", "", "CLIP checkpoint (file, directory or published name); default: the embedded demo model")
-	samPath   = flag.String("sam", "", "SAM checkpoint (file, directory or published name); default: the embedded demo model")
+	clipPath  = flag.String("clip", "", "CLIP checkpoint: file, directory or published name; default: the embedded demo model")
+	samPath   = flag.String("sam", "", "SAM checkpoint: file, directory or published name; default: the embedded demo model")
 	imagePath = flag.String("image", "", "picture; default: embedded scenes")
 
 	labelList = flag.String("labels", "", "labels to cut out, told apart from each other, separated by commas")

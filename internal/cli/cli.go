@@ -49,7 +49,7 @@ func Main(run func(ctx context.Context) error) {
 		flags.PrintDefaults()
 		return
 	case err == nil && flags.NArg() > 0:
-		err = fmt.Errorf("%q is no flag", flags.Arg(0))
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	if err != nil {
 		fail(2, fmt.Errorf("%w (-help lists the flags)", err))
