@@ -42,13 +42,17 @@ type cocoObject struct {
 	class        int
 }
 
+// maxSet bounds the JSON of a data set: COCO's own training set has half a
+// gigabyte.
+const maxSet int64 = 2 << 30
+
 // ReadCOCO reads a data set; its pictures lie in fsys. In label maps a pixel is
 // of the class of the smallest object that covers it, 0 where none does, and
 // Ignore under crowds. Masks are polygons, drawn as COCO's own code does, or
-// run lengths, plain or compressed.
+// run lengths, plain or compressed. At most 2 GiB are read.
 func ReadCOCO(r io.Reader, pictures fs.FS) (*COCO, error) {
 	var f cocoFile
-	if err := json.NewDecoder(r).Decode(&f); err != nil {
+	if err := json.NewDecoder(io.LimitReader(r, maxSet)).Decode(&f); err != nil {
 		return nil, fmt.Errorf("eval: %w: %w", ErrFormat, err)
 	}
 	slices.SortStableFunc(f.Categories, func(a, b struct {

@@ -35,10 +35,20 @@ func picture(fsys fs.FS, name string) (image.Image, error) {
 	return img, nil
 }
 
+// maxLabelFile bounds the file of a label map, which is read whole.
+const maxLabelFile = 256 << 20
+
 // ReadLabels reads a label map: a PNG file whose colour indices, or whose grey
 // values of 8 or 16 bits, are the classes. 255 of 8 bits and 65535 of 16 are
 // [surgery.Ignore].
 func ReadLabels(fsys fs.FS, name string) (*surgery.LabelMap, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("eval: %w", err)
+	}
+	if info.Size() > maxLabelFile {
+		return nil, fmt.Errorf("eval: %s: %w: label map of %d bytes, at most %d are read", name, ErrFormat, info.Size(), maxLabelFile)
+	}
 	data, err := fs.ReadFile(fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("eval: %w", err)
