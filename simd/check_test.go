@@ -125,7 +125,7 @@ var checkedOperations = map[string]checkedOperation{
 // could disagree.
 var free = []string{"All", "BLAS", "Best", "Info", "Kernel.Activate", "Kernel.MinMax", "Kernel.Name", "Kernel.Softmax", "Kernel.String",
 	"NewTeam", "NewWorkers", "Packed.K", "Packed.N", "Select",
-	"Team.Close", "Team.Do", "Team.Ended", "Team.Outside", "Team.Size", "Team.Until", "Workers.Free", "Workers.Team"}
+	"Team.Close", "Team.Do", "Team.Ended", "Team.Outside", "Team.Size", "Team.Until", "Workers.Team"}
 
 // TestOperationsListed: every exported function of the package is in the table
 // above, or is known to have nothing to check. The methods of BLAS have

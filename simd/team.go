@@ -37,31 +37,6 @@ func (w *Workers) Team(ctx context.Context) (*Team, error) {
 	return t, nil
 }
 
-// Free takes the workers that are free at the moment, without waiting; the
-// caller comes on top where there is none, as the only worker. A nil Workers has
-// no other either. Close gives them back.
-func (w *Workers) Free() *Team {
-	if w == nil {
-		return nil
-	}
-	n := 0
-	for n < cap(w.slots) {
-		select {
-		case w.slots <- struct{}{}:
-			n++
-			continue
-		default:
-		}
-		break
-	}
-	if n == 0 {
-		return nil
-	}
-	t := NewTeam(n)
-	t.from = w
-	return t
-}
-
 // take takes up to most free workers; it waits for the first.
 func (w *Workers) take(ctx context.Context, most int) (n int, err error) {
 	select {

@@ -41,14 +41,12 @@ func TestScoresUseTheModelsKernel(t *testing.T) {
 	require.NoError(t, err)
 	f, err := c.EncodePixels(t.Context(), pixels(40, 24))
 	require.NoError(t, err)
-	k, workers := f.Runtime()
-	require.Equal(t, "generic", k.Name())
-	require.NotNil(t, workers)
+	require.Equal(t, "generic", f.Kernel().Name())
 	text := general(golden.Procedural("text", []int{3, f.Tokens.Cols}, 0, 1), 3, f.Tokens.Cols)
 	s, err := Similarity(f, text)
 	require.NoError(t, err)
-	require.Equal(t, "generic", s.runtime.k().Name())
-	require.Equal(t, workers, s.runtime.workers)
+	require.Equal(t, "generic", s.k().Name())
+	require.Equal(t, simd.Best(), (&Scores{}).k(), "of scores made by hand")
 
 	// The same product by hand.
 	unit, err := unitRows(text)
@@ -60,7 +58,4 @@ func TestScoresUseTheModelsKernel(t *testing.T) {
 	require.Equal(t, want.Data, s.Data)
 	_, err = s.Map(0)
 	require.NoError(t, err)
-	held := workers.Free()
-	require.Equal(t, 1, held.Size(), "no worker is kept")
-	held.Close()
 }

@@ -33,7 +33,7 @@ func (s *Scores) Map(label int) (*HeatMap, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := stretch(s.runtime.k(), cells); err != nil {
+	if err := stretch(s.k(), cells); err != nil {
 		return nil, fmt.Errorf("surgery: map of label %d: %w", label, err)
 	}
 	region, err := s.region()

@@ -91,7 +91,7 @@ func (s *Scores) pickCombined(threshold float32) (picked, error) {
 		if err != nil {
 			return picked{}, err
 		}
-		if err := stretch(s.runtime.k(), cells); err != nil {
+		if err := stretch(s.k(), cells); err != nil {
 			return picked{}, fmt.Errorf("surgery: points of label %d: %w", label, err)
 		}
 		for i, v := range cells {
@@ -123,7 +123,7 @@ func (s *Scores) pickCells(cells []float32, threshold float32, shrink int) (pick
 	}
 	values := make([]float32, p.grid.X*p.grid.Y)
 	pix.Bilinear(values, p.grid, cells, s.Grid, 1)
-	if err := stretch(s.runtime.k(), values); err != nil {
+	if err := stretch(s.k(), values); err != nil {
 		return p, err
 	}
 	n := 0

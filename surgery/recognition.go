@@ -50,7 +50,7 @@ func Recognize(f *vit.Features, text blas32.General, logitScale float32) (*Recog
 	for i := range r.Softmax {
 		r.Softmax[i] *= logitScale
 	}
-	plain.runtime.k().Softmax(r.Softmax)
+	plain.k().Softmax(r.Softmax)
 	return r, nil
 }
 

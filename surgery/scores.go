@@ -1,7 +1,6 @@
 package surgery
 
 import (
-	"context"
 	"fmt"
 	"image"
 	"math"
@@ -20,35 +19,15 @@ type Scores struct {
 	Size   image.Point     // original picture, pixels
 	Region image.Rectangle // part of the picture that the grid covers
 
-	runtime runtime
+	kernel *simd.Kernel // of the model that made the features; nil of scores made by hand
 }
 
-// runtime is what scores are computed with: the kernel and the workers of the
-// model that made the features.
-type runtime struct {
-	kernel  simd.Kernel
-	workers *simd.Workers // nil where no model made them
-}
-
-func runtimeOf(f *vit.Features) runtime {
-	k, w := f.Runtime()
-	return runtime{k, w}
-}
-
-// k is the kernel; scores made by hand have none of their own.
-func (r runtime) k() simd.Kernel {
-	if r.workers == nil {
+// k is the kernel that scores are computed with.
+func (s *Scores) k() simd.Kernel {
+	if s.kernel == nil {
 		return simd.Best()
 	}
-	return r.kernel
-}
-
-// team waits for workers.
-func (r runtime) team(ctx context.Context) (*simd.Team, error) {
-	if r.workers == nil {
-		return simd.NewWorkers(0).Team(ctx)
-	}
-	return r.workers.Team(ctx)
+	return *s.kernel
 }
 
 // Class returns the scores of the class token, one per text. With a
@@ -104,7 +83,7 @@ func FeatureSurgery(f *vit.Features, text blas32.General) (*Scores, error) {
 	for c := range weights {
 		weights[c] *= 2
 	}
-	s.runtime.k().Softmax(weights)
+	s.k().Softmax(weights)
 	for c := range weights {
 		weights[c] *= float32(len(weights))
 	}
@@ -165,11 +144,9 @@ func project(f *vit.Features, text blas32.General) (*Scores, error) {
 		return nil, fmt.Errorf("surgery: image features: %w", err)
 	}
 	out := matrix(f.Tokens.Rows, text.Rows)
-	r := runtimeOf(f)
-	team := r.workers.Free()
-	defer team.Close()
-	r.k().MatMul(team, out, rows, simd.Pack(r.k(), text), simd.Epilogue{})
-	return &Scores{General: out, Grid: f.Grid, Size: f.Size, Region: f.Region, runtime: r}, nil
+	k := f.Kernel()
+	k.MatMul(nil, out, rows, simd.Pack(k, text), simd.Epilogue{})
+	return &Scores{General: out, Grid: f.Grid, Size: f.Size, Region: f.Region, kernel: &k}, nil
 }
 
 // unitRows returns a copy of m with rows of length one.

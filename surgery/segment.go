@@ -92,7 +92,7 @@ func Segment(ctx context.Context, clip *vit.CLIP, img image.Image, v *Vocabulary
 			return nil, err
 		}
 	}
-	return s.label(ctx, img, scores, v)
+	return s.label(ctx, clip.Workers(), img, scores, v)
 }
 
 func (s *segmenter) features(ctx context.Context, clip *vit.CLIP, img image.Image) ([]*vit.Features, error) {
@@ -116,10 +116,10 @@ func Label(ctx context.Context, img image.Image, scores []*Scores, v *Vocabulary
 	if err := v.check(); err != nil {
 		return nil, err
 	}
-	return newSegmenter(opts).label(ctx, img, scores, v)
+	return newSegmenter(opts).label(ctx, simd.NewWorkers(0), img, scores, v)
 }
 
-func (s *segmenter) label(ctx context.Context, img image.Image, scores []*Scores, v *Vocabulary) (*LabelMap, error) {
+func (s *segmenter) label(ctx context.Context, workers *simd.Workers, img image.Image, scores []*Scores, v *Vocabulary) (*LabelMap, error) {
 	if s.threshold > 0 && (s.background < 0 || s.background >= len(v.Classes)) {
 		return nil, fmt.Errorf("surgery: %w: background is class %d of %d", ErrLabel, s.background, len(v.Classes))
 	}
@@ -135,9 +135,9 @@ func (s *segmenter) label(ctx context.Context, img image.Image, scores []*Scores
 	if err != nil {
 		return nil, err
 	}
-	k := scores[0].runtime.k()
+	k := scores[0].k()
 	out := NewLabelMap(m.size.X, m.size.Y)
-	team, err := scores[0].runtime.team(ctx)
+	team, err := workers.Team(ctx)
 	if err != nil {
 		return nil, err
 	}

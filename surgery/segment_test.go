@@ -17,7 +17,7 @@ import (
 // gridOf is hand-made scores: class row, then cells × texts.
 func gridOf(grid image.Point, texts int, size image.Point, region image.Rectangle, name string) *Scores {
 	n := 1 + grid.X*grid.Y
-	return &Scores{general(golden.Procedural(name, []int{n, texts}, 0, 1), n, texts), grid, size, region, runtime{}}
+	return &Scores{general(golden.Procedural(name, []int{n, texts}, 0, 1), n, texts), grid, size, region, nil}
 }
 
 // bilinearAt is the score at a pixel, straight from the definition.
@@ -198,7 +198,7 @@ func TestRefineFindsEdges(t *testing.T) {
 	}
 	// Two cells: the border of the labels is at column 16, that of the colours
 	// at 19.
-	s := &Scores{general([]float32{0, 0, 1, 0, 0, 1}, 3, 2), image.Pt(2, 1), image.Pt(32, 16), img.Rect, runtime{}}
+	s := &Scores{general([]float32{0, 0, 1, 0, 0, 1}, 3, 2), image.Pt(2, 1), image.Pt(32, 16), img.Rect, nil}
 	v := &Vocabulary{[]string{"left", "right"}, general(make([]float32, 2), 2, 1), []int{0, 1}}
 	border := func(opts ...SegmentOption) int {
 		m, err := Label(context.Background(), img, []*Scores{s}, v, opts...)

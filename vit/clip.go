@@ -213,18 +213,25 @@ type Features struct {
 	// Region is the part of the original picture that the grid covers.
 	Region image.Rectangle
 
-	kernel  simd.Kernel
-	workers *simd.Workers
+	kernel *simd.Kernel // nil of features made by hand
 }
 
-// Runtime returns the kernel and the workers of the model that made the
-// features, so that what is computed from them runs alike: [simd.Best] and nil
-// for features that no model made.
-func (f *Features) Runtime() (simd.Kernel, *simd.Workers) {
-	if f == nil || f.workers == nil {
-		return simd.Best(), nil
+// Kernel returns the kernel of the model that made the features, so that what
+// is computed from them runs alike; [simd.Best] for features made by hand.
+func (f *Features) Kernel() simd.Kernel {
+	if f == nil || f.kernel == nil {
+		return simd.Best()
 	}
-	return f.kernel, f.workers
+	return *f.kernel
+}
+
+// Workers returns the bound that all calls on the model share, for work that
+// belongs to it; nil of a nil model.
+func (c *CLIP) Workers() *simd.Workers {
+	if c == nil {
+		return nil
+	}
+	return c.workers
 }
 
 // Pixels is a picture prepared for the image tower: 3×Height×Width, normalised

@@ -211,7 +211,7 @@ func (c *CLIP) encodeBatch(r *nn.Call, pictures []picture, plans []Plan) ([][]*F
 		for range plans {
 			m := nn.Matrix(make([]float32, rows*cols), rows, cols)
 			out[i] = append(out[i], m)
-			features[i] = append(features[i], &Features{m, grid, p.size, p.region, c.kernel, c.workers})
+			features[i] = append(features[i], &Features{m, grid, p.size, p.region, &c.kernel})
 		}
 	}
 	errs := make([]error, len(pictures))
