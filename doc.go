@@ -7,7 +7,8 @@
 //   - [github.com/clipsurgery/clipsurgery/vit]: CLIP's image and text towers;
 //     what surgery does to the image tower is plain data, a [github.com/clipsurgery/clipsurgery/vit.Plan].
 //   - [github.com/clipsurgery/clipsurgery/surgery]: plans, similarity, feature
-//     surgery, heat maps, points, and pictures of them.
+//     surgery, heat maps, points, label maps; surgery/draw shows them and
+//     surgery/eval measures them.
 //   - [github.com/clipsurgery/clipsurgery/sam]: Segment Anything: encode once,
 //     prompt many times, everything mode, masks as run lengths.
 //   - [github.com/clipsurgery/clipsurgery/weights]: checkpoints as they are

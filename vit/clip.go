@@ -59,7 +59,7 @@ func Heads(vision, text int) Option {
 func Activation(f simd.Activation) Option {
 	return func(o *options) {
 		if f > simd.GELUTanh {
-			o.err = fmt.Errorf("vit: %w: Activation(%d) is none of package simd's", ErrConfig, f)
+			o.err = fmt.Errorf("vit: %w: Activation(%d): want one of package simd's activations", ErrConfig, f)
 		}
 		o.known.visionAct, o.known.textAct = &f, &f
 	}

@@ -122,7 +122,7 @@ func sizes(v *weights.View, configured *image.Point) (c Config, err error) {
 			add(dims[i].(string), dims[i+1].(int))
 		}
 		if best == 0 && err == nil {
-			err = fmt.Errorf("%w: no tensor tells the %s, for example %s", weights.ErrMissing, name, v.Called(dims[0].(string)))
+			err = fmt.Errorf("%w: the %s cannot be determined without %s", weights.ErrMissing, name, v.Called(dims[0].(string)))
 		}
 		return best
 	}

@@ -622,7 +622,7 @@ func (u *unpickler) call() (any, error) {
 	case storageType, elementType:
 		return &unknown{fmt.Sprintf("an instance of torch.%.80v", f)}, nil
 	}
-	return nil, errors.New("call of what is not a function")
+	return nil, errors.New("REDUCE: second of stack is not callable")
 }
 
 // instance is an object of a class that has no part in tensors.

@@ -93,7 +93,7 @@ func decodeLabels(data []byte) (*surgery.LabelMap, error) {
 			m.Labels[i] = uint16(img.Pix[at])<<8 | uint16(img.Pix[at+1])
 		}
 	default:
-		return nil, fmt.Errorf("%w: %T is no label map", ErrFormat, img)
+		return nil, fmt.Errorf("%w: want a palette or gray picture as a label map, got %T", ErrFormat, img)
 	}
 	return m, nil
 }

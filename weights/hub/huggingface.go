@@ -60,7 +60,7 @@ func (s *siblings) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	if start != json.Delim('[') {
-		return errors.New("siblings are no list")
+		return errors.New("siblings: want a list")
 	}
 	*s = siblings{}
 	for n := 0; d.More(); n++ {
@@ -416,7 +416,7 @@ func shardsOf(index string) ([]string, error) {
 	shards := map[string]bool{}
 	for _, shard := range parsed.Map {
 		if !isFileName(shard) || isIndex(shard) || slices.Contains(configurations(), shard) {
-			return nil, fmt.Errorf("%s: %q is no shard's name", index, clip(shard))
+			return nil, fmt.Errorf("%s: %q is not a valid name of a shard", index, clip(shard))
 		}
 		shards[shard] = true
 	}

@@ -61,7 +61,7 @@ func checkRegular(path string, size int64) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%w: %s is no regular file (%v)", ErrChecksum, path, info.Mode().Type())
+		return fmt.Errorf("%w: %s: want a regular file, got %v", ErrChecksum, path, info.Mode().Type())
 	case size >= 0 && info.Size() != size:
 		return fmt.Errorf("%w: %s has %d bytes, want %d", ErrChecksum, path, info.Size(), size)
 	case size < 0 && info.Size() == 0:

@@ -200,5 +200,5 @@ func labels(fsys fs.FS, name string) (*image.Gray, error) {
 	case *image.Paletted:
 		return &image.Gray{Pix: m.Pix, Stride: m.Stride, Rect: m.Rect}, nil
 	}
-	return nil, fmt.Errorf("shapes: %s: %T is no label map", name, img)
+	return nil, fmt.Errorf("shapes: %s: want a palette or gray picture as a label map, got %T", name, img)
 }
