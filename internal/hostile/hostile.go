@@ -1,5 +1,5 @@
 // Package hostile makes checkpoints that are wrong in any way, for the fuzz
-// tests of what loads them.
+// tests of what loads them, and checkpoints under odd names, which must load.
 package hostile
 
 import (
