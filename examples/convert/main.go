@@ -39,7 +39,7 @@ func run(ctx context.Context) error {
 	case *in == "":
 		return errors.New("-in FILE is needed; see -help")
 	case !ok:
-		return fmt.Errorf("-dtype: want f32, f16 or bf16, got %q", *dtype)
+		return fmt.Errorf("-dtype %s: want f32, f16 or bf16", *dtype)
 	}
 	path, err := cli.Checkpoint(*in)
 	if err != nil {

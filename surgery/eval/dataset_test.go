@@ -144,7 +144,7 @@ func TestVOC(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []uint16{no, 0, 19, no, 2, no}, x.Labels.Labels)
 
-	for list, want := range map[string]string{"": "no names", "../up\n": "no picture", "a\na\n": "twice"} {
+	for list, want := range map[string]string{"": "no names", "../up\n": "want the name of a picture", "a\na\n": "twice"} {
 		fsys["bad.txt"] = &fstest.MapFile{Data: []byte(list)}
 		_, err = OpenVOC(fsys, VOC{List: "bad.txt"})
 		require.ErrorIs(t, err, ErrFormat)

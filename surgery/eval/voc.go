@@ -98,7 +98,7 @@ func readList(r io.Reader) ([]string, error) {
 		}
 		name := fields[0]
 		if !fs.ValidPath(name) || name == "." {
-			return nil, fmt.Errorf("%w: %q is not a valid name of a picture", ErrFormat, name)
+			return nil, fmt.Errorf("%w: %q: want the name of a picture", ErrFormat, name)
 		}
 		if seen[name] {
 			return nil, fmt.Errorf("%w: %q is listed twice", ErrFormat, name)
