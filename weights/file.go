@@ -61,6 +61,15 @@ func (u unreadable) read([]float32) error { return u.err }
 
 func (unreadable) release() {}
 
+// lost is why the tensor cannot be read; nil if it can. No data vouch for the
+// shape of one that cannot: it is asked before memory is taken.
+func (t *tensor) lost() error {
+	if u, ok := t.values.(unreadable); ok {
+		return fmt.Errorf("weights: %s: %s: %w", t.path, t.Name, u.err)
+	}
+	return nil
+}
+
 // Unreadable returns the entries that cannot be read, and why: tensors of types
 // that are not converted ([ErrDType]), which [File.Names] lists, and of pickles
 // the entries that are Python objects instead of tensors ([ErrGlobal]), which it
@@ -237,8 +246,8 @@ func (f *File) Float32(name string, shape ...int) ([]float32, error) {
 	if !ok {
 		return nil, f.missing(name)
 	}
-	if u, ok := t.values.(unreadable); ok { // whose shape no data vouch for
-		return nil, fmt.Errorf("weights: %s: %s: %w", t.path, t.Name, u.err)
+	if err := t.lost(); err != nil {
+		return nil, err
 	}
 	if shape != nil && !matches(t.Shape, shape) {
 		return nil, t.fail(ErrShape, "want %v, got %v", shape, t.Shape)

@@ -142,6 +142,13 @@ func (v *View) Float32(name string, shape ...int) ([]float32, error) {
 	if shape != nil && !matches(got, shape) {
 		return nil, fmt.Errorf("weights: %s: %w: %s: want %v, got %v", v.file.path, ErrShape, v.Called(name), shape, got)
 	}
+	for _, part := range v.tensors[name].parts {
+		if t := v.file.tensors[part]; t != nil {
+			if err := t.lost(); err != nil {
+				return nil, err
+			}
+		}
+	}
 	n, _ := volume(got)
 	dst := make([]float32, n)
 	return dst, v.Read(name, dst)

@@ -2,6 +2,7 @@ package weights
 
 import (
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -143,4 +144,24 @@ func TestOpenModel(t *testing.T) {
 		require.Equal(t, filepath.Join(dir, c.want), f.path, name)
 		require.NoError(t, f.Close())
 	}
+}
+
+// A view refuses a tensor that cannot be read before it takes memory for a shape
+// that no data vouch for.
+func TestViewOfWhatCannotBeRead(t *testing.T) {
+	const side = 1 << (strconv.IntSize/2 - 3)
+	pickle := newPickle().dict(
+		torchTensor{name: "embed", kind: "ComplexFloat", key: "0", count: 4, shape: []int64{side, side}, strides: []int64{0, 0}},
+		torchTensor{name: "blocks.0.w", kind: "Float", key: "1", count: 1, shape: []int64{1}, strides: []int64{1}})
+	f, err := FromBytes(archive(t, pickle.stop(), record{"a/data/0", make([]byte, 32)}, record{"a/data/1", make([]byte, 4)}))
+	require.NoError(t, err)
+	v, err := NewView(f, toy())
+	require.NoError(t, err)
+	shape, ok := v.Shape("embed")
+	require.True(t, ok)
+	require.Equal(t, []int{side, side}, shape)
+	_, err = v.Float32("embed")
+	require.ErrorIs(t, err, ErrDType)
+	_, err = v.Float32("blocks.0.w", 1)
+	require.NoError(t, err)
 }

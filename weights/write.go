@@ -124,8 +124,8 @@ func Write(ctx context.Context, w io.Writer, f *File, dtype DType, opts ...Write
 func (f *File) header(dtype DType) (tensors []TensorInfo, header []byte, total int, err error) {
 	for _, name := range f.Names() {
 		info, _ := f.Info(name)
-		if u, ok := f.tensors[name].values.(unreadable); ok {
-			return nil, nil, 0, fmt.Errorf("weights: %s: %s: %w", f.path, name, u.err)
+		if err := f.tensors[name].lost(); err != nil {
+			return nil, nil, 0, err
 		}
 		if info.DType.Float() {
 			info.DType = dtype
