@@ -223,6 +223,12 @@ func (f *File) Config() []byte {
 	if slices.ContainsFunc(f.Names(), func(name string) bool { return strings.HasPrefix(name, "visual.") }) {
 		slices.Reverse(names)
 	}
+	return f.firstConfig(names)
+}
+
+// firstConfig returns the first of the named configuration files that is there,
+// or nil.
+func (f *File) firstConfig(names []string) []byte {
 	for _, name := range names {
 		if data := f.configs[name]; data != nil {
 			return slices.Clone(data)

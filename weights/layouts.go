@@ -84,8 +84,11 @@ func (m *Model) fits(names []string) (fit, error) {
 			}
 		}
 	}
-	if len(best) == 0 {
+	none := func() (fit, error) {
 		return fit{}, fmt.Errorf("%w: no %s: the file holds %s", ErrMissing, m.Name, beginning(names))
+	}
+	if len(best) == 0 {
+		return none()
 	}
 	slices.SortFunc(best, func(a, b fit) int {
 		if x, y := averaged(a.prefix), averaged(b.prefix); x != y {
@@ -104,7 +107,7 @@ func (m *Model) fits(names []string) (fit, error) {
 		}
 	}
 	if first.score < fewTensors && 4*first.score < under {
-		return fit{}, fmt.Errorf("%w: no %s: the file holds %s", ErrMissing, m.Name, beginning(names))
+		return none()
 	}
 	for _, other := range best[1:] {
 		if averaged(other.prefix) == averaged(first.prefix) && m.apart(names, other, first) {

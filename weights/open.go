@@ -93,8 +93,6 @@ func open(fsys fs.FS, name, dir string, opts []Option) (_ *File, err error) {
 			return nil, fmt.Errorf("weights: %s: %w", f.path, err)
 		}
 		f.path = filepath.Join(f.path, strings.TrimPrefix(name, dir+"/"))
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("weights: %s: %w: not a regular file", f.path, ErrFormat)
 	}
 	src, err := f.open(fsys, name, f.path)
 	if err != nil {

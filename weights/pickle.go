@@ -86,11 +86,7 @@ type (
 		name  string
 		dtype DType
 	}
-	// elementType is torch.float32 and the like.
-	elementType struct {
-		name  string
-		dtype DType
-	}
+	elementType storageType // torch.float32 and the like
 )
 
 // unpickler runs one pickle after another.
@@ -449,35 +445,19 @@ func (u *unpickler) set(items []any, err error) error {
 	return nil
 }
 
-func (u *unpickler) put(op byte) error {
+func (u *unpickler) put(op byte) (err error) {
 	at := uint64(len(u.memo))
-	var err error
-	switch op {
-	case 'q':
-		at, err = u.number(1)
-	case 'r':
-		at, err = u.number(4)
-	case 'p':
-		at, err = u.decimal()
-	}
-	if err != nil {
-		return err
+	if op != '\x94' { // MEMOIZE takes the next place
+		if at, err = u.place(op); err != nil {
+			return err
+		}
 	}
 	u.memo[uint32(at)], err = u.top()
 	return err
 }
 
 func (u *unpickler) get(op byte) (any, error) {
-	var at uint64
-	var err error
-	switch op {
-	case 'h':
-		at, err = u.number(1)
-	case 'j':
-		at, err = u.number(4)
-	case 'g':
-		at, err = u.decimal()
-	}
+	at, err := u.place(op)
 	if err != nil {
 		return nil, err
 	}
@@ -488,8 +468,14 @@ func (u *unpickler) get(op byte) (any, error) {
 	return v, nil
 }
 
-// decimal takes a line with a place in the memo.
-func (u *unpickler) decimal() (uint64, error) {
+// place takes a place in the memo: one byte, four, or the text of a line.
+func (u *unpickler) place(op byte) (uint64, error) {
+	switch op {
+	case 'q', 'h':
+		return u.number(1)
+	case 'r', 'j':
+		return u.number(4)
+	}
 	s, err := u.line()
 	if err != nil {
 		return 0, err
@@ -619,8 +605,10 @@ func (u *unpickler) call() (any, error) {
 		return f(args)
 	case *unknown:
 		return f, nil
-	case storageType, elementType:
-		return &unknown{fmt.Sprintf("an instance of torch.%.80v", f)}, nil
+	case storageType:
+		return &unknown{fmt.Sprintf("an instance of torch.%.80s", f.name)}, nil
+	case elementType:
+		return &unknown{fmt.Sprintf("an instance of torch.%.80s", f.name)}, nil
 	}
 	return nil, errors.New("REDUCE: second of stack is not callable")
 }

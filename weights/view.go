@@ -52,14 +52,7 @@ func NewView(f *File, m Model, opts ...Option) (*View, error) {
 
 // Config returns the configuration file beside the weights that belongs to the
 // layout, or nil.
-func (v *View) Config() []byte {
-	for _, name := range v.fit.layout.Configs {
-		if data := v.file.configs[name]; data != nil {
-			return slices.Clone(data)
-		}
-	}
-	return nil
-}
+func (v *View) Config() []byte { return v.file.firstConfig(v.fit.layout.Configs) }
 
 // beginning says how many tensors there are and what the first are called, at a
 // length that does not grow with the file.
