@@ -1,8 +1,7 @@
 package simd
 
 import (
-	"unsafe"
-
+	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"github.com/klauspost/cpuid/v2"
 )
 
@@ -16,18 +15,10 @@ func secondLevelFloats() int {
 	return 512 << 10 / 4 // unknown: as most have it, or more
 }
 
-// aligned returns n floats that start on a cache line.
-func aligned(n int) []float32 {
-	const floats = cacheLine / 4
-	s := make([]float32, n+floats)
-	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(s))) % cacheLine / 4)
-	return s[skip : skip+n : skip+n]
-}
-
 // grow makes *s hold n floats, the old ones lost where it held fewer.
 func grow(s *[]float32, n int) []float32 {
 	if cap(*s) < n {
-		*s = aligned(n)
+		*s = scratch.Aligned[float32](n)
 	}
 	*s = (*s)[:n]
 	return *s

@@ -89,7 +89,7 @@ func (a *Arena[T]) Take(n int) []T {
 	return a.blocks[a.at.block][:n:n]
 }
 
-func (a *Arena[T]) grow(n int) { a.blocks = append(a.blocks, aligned[T](n)) }
+func (a *Arena[T]) grow(n int) { a.blocks = append(a.blocks, Aligned[T](n)) }
 
 // Mark returns the present state.
 func (a *Arena[T]) Mark() Mark { return a.at }
@@ -166,9 +166,9 @@ func roundUp[T any](n int) int {
 	return n + (unit-n%unit)%unit
 }
 
-// aligned returns n elements that start on a cache line where a whole number of
+// Aligned returns n elements that start on a cache line where a whole number of
 // elements fills one.
-func aligned[T any](n int) []T {
+func Aligned[T any](n int) []T {
 	var v T
 	unit := perLine[T]()
 	s := make([]T, n+unit-1)
