@@ -2,7 +2,6 @@ package vit
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -135,11 +134,9 @@ func (b blockSchedule) String() string {
 }
 
 func plansOf(plans []int) string {
-	return strings.Join(slices.Collect(func(yield func(string) bool) {
-		for _, i := range plans {
-			if !yield(fmt.Sprintf(" %d", i)) {
-				return
-			}
-		}
-	}), "")
+	text := ""
+	for _, i := range plans {
+		text += fmt.Sprintf(" %d", i)
+	}
+	return text
 }

@@ -27,8 +27,10 @@ func NewConfusion(n int) (*Confusion, error) {
 	if err := checkClasses(n); err != nil {
 		return nil, err
 	}
-	return &Confusion{n, make([]int64, n*(n+1))}, nil
+	return newConfusion(n), nil
 }
+
+func newConfusion(n int) *Confusion { return &Confusion{n, make([]int64, n*(n+1))} }
 
 func checkClasses(n int) error {
 	if n < 1 || n > maxClasses {

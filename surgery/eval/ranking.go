@@ -27,8 +27,10 @@ func NewRanking(n int) (*Ranking, error) {
 	if err := checkClasses(n); err != nil {
 		return nil, err
 	}
-	return &Ranking{classes: make([]ranked, n)}, nil
+	return newRanking(n), nil
 }
+
+func newRanking(n int) *Ranking { return &Ranking{classes: make([]ranked, n)} }
 
 // Classes is how many there are.
 func (r *Ranking) Classes() int { return len(r.classes) }

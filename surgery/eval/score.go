@@ -35,8 +35,7 @@ func NewScore(n int) (*Score, error) {
 	if err := checkClasses(n); err != nil {
 		return nil, err
 	}
-	table := func() *Confusion { return &Confusion{n, make([]int64, n*(n+1))} }
-	return &Score{All: table(), Present: table(), Maps: make([]Maps, n), Ranking: &Ranking{classes: make([]ranked, n)}}, nil
+	return &Score{All: newConfusion(n), Present: newConfusion(n), Maps: make([]Maps, n), Ranking: newRanking(n)}, nil
 }
 
 // Truth is what a picture shows.
