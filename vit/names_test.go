@@ -2,33 +2,23 @@ package vit
 
 import (
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/clipsurgery/clipsurgery/internal/golden"
 	"github.com/clipsurgery/clipsurgery/internal/hostile"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
 )
 
-// open opens a checkpoint of the fixtures.
-func open(t testing.TB, name string) *weights.File {
-	f, err := weights.Open(filepath.Join(golden.Root(t), "formats", filepath.FromSlash(name)))
-	require.NoError(t, err)
-	t.Cleanup(func() { f.Close() })
-	return f
-}
-
 // Every layout and container gives the same tensors under the model's own names.
 func TestNames(t *testing.T) {
-	hostile.CheckNames(t, names(), open, "clip_f32.safetensors",
+	hostile.CheckNames(t, names(), "clip_f32.safetensors",
 		"clip_f16.safetensors", "clip_bf16.safetensors", "clip_hf", "clip_open_clip", "clip_open_clip/open_clip_model.safetensors",
 		"clip_sharded", "clip_sharded/model.safetensors.index.json", "clip_jit_f16.pt", "clip_open_clip_train.pt", "clip_f16_legacy.pth")
 }
 
 func TestTextModule(t *testing.T) {
-	f := open(t, "clip_f32.safetensors")
+	f := hostile.Open(t, "clip_f32.safetensors")
 	want, err := weights.NewView(f, names())
 	require.NoError(t, err)
 	var infos []weights.TensorInfo
@@ -118,7 +108,7 @@ func TestCheckListsAll(t *testing.T) {
 // TestMalformedViews: files that are well formed, but no model. What the
 // model wants is what the complete one has.
 func TestMalformedViews(t *testing.T) {
-	ok := open(t, "malformed/clip_micro_ok.safetensors")
+	ok := hostile.Open(t, "malformed/clip_micro_ok.safetensors")
 	var want []weights.TensorInfo
 	for _, name := range ok.Names() {
 		info, _ := ok.Info(name)
@@ -137,7 +127,7 @@ func TestMalformedViews(t *testing.T) {
 		{"clip_int_weight", weights.ErrDType, []string{"visual.conv1.weight", "I8"}},
 	} {
 		t.Run(c.file, func(t *testing.T) {
-			view, err := weights.NewView(open(t, "malformed/"+c.file+".safetensors"), names())
+			view, err := weights.NewView(hostile.Open(t, "malformed/"+c.file+".safetensors"), names())
 			require.NoError(t, err)
 			err = view.Check(want)
 			for _, w := range want {

@@ -1,17 +1,27 @@
 package hostile
 
 import (
+	"path/filepath"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/internal/golden"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
 )
 
+// Open opens a checkpoint of the fixtures' formats.
+func Open(t testing.TB, name string) *weights.File {
+	f, err := weights.Open(filepath.Join(golden.Root(t), "formats", filepath.FromSlash(name)))
+	require.NoError(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
+
 // CheckNames requires that files in any layout and container have the tensors of
 // the base under the model's own names, and so have they behind beginnings of
-// names and beside other tensors. open opens a file.
-func CheckNames(t *testing.T, model weights.Model, open func(t testing.TB, name string) *weights.File, base string, files ...string) {
-	own, err := weights.NewView(open(t, base), model)
+// names and beside other tensors.
+func CheckNames(t *testing.T, model weights.Model, base string, files ...string) {
+	own, err := weights.NewView(Open(t, base), model)
 	require.NoError(t, err)
 	var want []weights.TensorInfo
 	for _, name := range own.Names() {
@@ -21,7 +31,7 @@ func CheckNames(t *testing.T, model weights.Model, open func(t testing.TB, name 
 	}
 	for _, file := range files {
 		t.Run(file, func(t *testing.T) {
-			f := open(t, file)
+			f := Open(t, file)
 			for _, prefix := range []string{"", "module.", "model.net.", "clip.", "state_dict.", "_orig_mod.ema."} {
 				v, err := weights.NewView(under(t, f, prefix), model)
 				require.NoError(t, err)
