@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/runs"
 )
 
@@ -146,7 +147,7 @@ type cocoAnnotation struct {
 type number float32
 
 func (n number) MarshalJSON() ([]byte, error) {
-	if !finite(float32(n)) {
+	if !nn.Finite(float32(n)) {
 		return []byte("null"), nil
 	}
 	return json.Marshal(float32(n))

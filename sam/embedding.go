@@ -187,7 +187,7 @@ func ReadEmbedding(r io.Reader) (*Embedding, error) {
 	}
 	e.features = nn.Matrix(data, cells, width)
 	for i, v := range data {
-		if !finite(v) {
+		if !nn.Finite(v) {
 			return nil, fmt.Errorf("sam: %w: value %d is %v", ErrEmbedding, i, v)
 		}
 	}

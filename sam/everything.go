@@ -9,6 +9,7 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
@@ -147,7 +148,7 @@ func everythingOptionsOf(opts []EverythingOption) (everythingOptions, error) {
 		return bad("CropPointsDownscale(%d)", o.downscale)
 	case !(o.overlap >= 0 && o.overlap < 1):
 		return bad("CropOverlap(%v), want 0 to 1", o.overlap)
-	case !(o.offset >= 0) || !finite(o.offset):
+	case !(o.offset >= 0) || !nn.Finite(o.offset):
 		return bad("StabilityOffset(%v), want 0 or more", o.offset)
 	case o.area < 0:
 		return bad("MinRegionArea(%d)", o.area)

@@ -10,6 +10,7 @@ import (
 	"testing/fstest"
 
 	"github.com/clipsurgery/clipsurgery/internal/hostile"
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
 )
@@ -56,9 +57,9 @@ func use(t testing.TB, f *weights.File, opts ...Option) {
 	}
 	for _, r := range results {
 		for i, v := range r.Logits(0) {
-			require.True(t, finite(v), "logit %d is %v", i, v)
+			require.True(t, nn.Finite(v), "logit %d is %v", i, v)
 		}
-		require.True(t, finite(r.Best().IoU))
+		require.True(t, nn.Finite(r.Best().IoU))
 		require.Equal(t, image.Pt(20, 12), r.Best().Size)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
 )
@@ -144,9 +145,9 @@ func TestOverflow(t *testing.T) {
 			continue
 		}
 		for i, mask := range results[0].Masks {
-			require.True(t, finite(mask.IoU), info.Name)
+			require.True(t, nn.Finite(mask.IoU), info.Name)
 			for _, v := range results[0].LowRes[i].Data {
-				require.True(t, finite(v), info.Name)
+				require.True(t, nn.Finite(v), info.Name)
 			}
 		}
 	}
@@ -175,7 +176,7 @@ func TestOverflow(t *testing.T) {
 			continue
 		}
 		for _, mask := range results[0].Masks {
-			require.True(t, finite(mask.IoU), name)
+			require.True(t, nn.Finite(mask.IoU), name)
 		}
 	}
 }

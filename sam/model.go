@@ -216,24 +216,13 @@ func (m *Model) ready() error {
 	return nil
 }
 
-// begin takes the workers of a call, which stop when ctx ends: the caller looks
-// at ctx before it uses what they did, and closes the team.
-func (m *Model) begin(ctx context.Context) (nn.Exec, error) {
-	team, err := m.workers.Team(ctx)
-	if err != nil {
-		return nn.Exec{}, err
-	}
-	team.Until(ctx)
-	return nn.Exec{Kernel: m.kernel, Team: team}, nil
-}
+// begin is [nn.Take] of the model's workers.
+func (m *Model) begin(ctx context.Context) (nn.Exec, error) { return nn.Take(ctx, m.kernel, m.workers) }
 
-// checkFinite reports values that are not finite, which come of weights or
-// inputs so large that something overflowed.
+// checkFinite reports values that became too large.
 func checkFinite(k simd.Kernel, what string, m blas32.General) error {
-	for i := range m.Rows {
-		if lo, hi := k.MinMax(row(m, i)); !finite(lo) || !finite(hi) {
-			return fmt.Errorf("%w: %s are not finite: weights or input are too large", ErrOverflow, what)
-		}
+	if nn.NotFinite(k, m) >= 0 {
+		return fmt.Errorf("%w: %s are not finite: weights or input are too large", ErrOverflow, what)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/runs"
 )
 
@@ -205,7 +206,7 @@ func FromPolygons(size image.Point, polygons []Polygon) (Mask, error) {
 	for i, p := range polygons {
 		for _, r := range append([]Ring{p.Outer}, p.Holes...) {
 			for j, v := range r {
-				if !finite(v.X) || !finite(v.Y) {
+				if !nn.Finite(v.X) || !nn.Finite(v.Y) {
 					return Mask{}, fmt.Errorf("sam: %w %d has a vertex at (%v, %v)", ErrPolygon, i, v.X, v.Y)
 				}
 				if e := edgeOf(i, v, r[(j+1)%len(r)], size.X); e.first < e.end {

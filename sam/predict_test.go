@@ -431,7 +431,7 @@ func TestInputSizeTinyViT(t *testing.T) {
 		results, err := m.Predict(t.Context(), e, []Prompt{{Box: &Box{5, 5, 40, 20}}})
 		require.NoError(t, err)
 		require.Equal(t, img.Rect.Size(), results[0].Best().Size)
-		require.True(t, finite(results[0].Best().IoU))
+		require.True(t, nn.Finite(results[0].Best().IoU))
 	}
 	for _, widths := range [][4]int{{16, 32, 40, 80}, {16, 32, 320, 320}} {
 		a.Widths = widths

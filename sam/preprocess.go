@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
@@ -78,7 +79,7 @@ func (p Pixels) check(side int) error {
 		return fmt.Errorf("%w: %d values for 3×%d×%d", ErrPixels, len(p.Data), p.Height, p.Width)
 	}
 	for i, v := range p.Data {
-		if !finite(v) {
+		if !nn.Finite(v) {
 			return fmt.Errorf("%w: value %d is %v", ErrPixels, i, v)
 		}
 	}

@@ -94,7 +94,7 @@ func (e *promptEncoder) positions(t *simd.Team, grid int) blas32.General {
 // check reports what is wrong with a prompt for masks of side × side logits.
 func (p *Prompt) check(side int) error {
 	for i, q := range p.Points {
-		if !finite(q.X) || !finite(q.Y) {
+		if !nn.Finite(q.X) || !nn.Finite(q.Y) {
 			return fmt.Errorf("%w: point %d at (%v, %v)", ErrPrompt, i, q.X, q.Y)
 		}
 		if q.Label != Foreground && q.Label != Background && q.Label != padding {
@@ -102,7 +102,7 @@ func (p *Prompt) check(side int) error {
 		}
 	}
 	if b := p.Box; b != nil {
-		if !finite(b.X0) || !finite(b.Y0) || !finite(b.X1) || !finite(b.Y1) {
+		if !nn.Finite(b.X0) || !nn.Finite(b.Y0) || !nn.Finite(b.X1) || !nn.Finite(b.Y1) {
 			return fmt.Errorf("%w: box (%v, %v)-(%v, %v)", ErrPrompt, b.X0, b.Y0, b.X1, b.Y1)
 		}
 		if b.X1 < b.X0 || b.Y1 < b.Y0 {
@@ -114,15 +114,13 @@ func (p *Prompt) check(side int) error {
 			return fmt.Errorf("%w: mask of %d×%d with %d values, want %d×%d logits of an earlier result", ErrPrompt, m.Width, m.Height, len(m.Data), side, side)
 		}
 		for i, v := range m.Data {
-			if !finite(v) {
+			if !nn.Finite(v) {
 				return fmt.Errorf("%w: mask is %v at (%d, %d)", ErrPrompt, v, i%side, i/side)
 			}
 		}
 	}
 	return nil
 }
-
-func finite(v float32) bool { return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) }
 
 // tokens is the number of tokens that the prompt becomes.
 func (p *Prompt) tokens() int {

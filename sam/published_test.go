@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
 )
@@ -50,16 +51,16 @@ func useModel(t *testing.T, m *Model) {
 	require.Equal(t, image.Pt(64, 64), e.Grid())
 	require.Equal(t, 256, e.Features().Cols)
 	lo, hi := m.kernel.MinMax(e.Features().Data)
-	require.True(t, finite(lo) && finite(hi) && lo < 0 && hi > 0)
+	require.True(t, nn.Finite(lo) && nn.Finite(hi) && lo < 0 && hi > 0)
 	results, err := m.Predict(t.Context(), e, []Prompt{{Points: []Point{{320, 240, Foreground}}}, {Box: &Box{200, 120, 440, 360}, Single: true}})
 	require.NoError(t, err)
 	require.Len(t, results[0].Masks, 3)
 	require.Len(t, results[1].Masks, 1)
 	for _, r := range results {
 		for i, mask := range r.Masks {
-			require.True(t, finite(mask.IoU))
+			require.True(t, nn.Finite(mask.IoU))
 			lo, hi := m.kernel.MinMax(r.LowRes[i].Data)
-			require.True(t, finite(lo) && finite(hi) && lo < hi)
+			require.True(t, nn.Finite(lo) && nn.Finite(hi) && lo < hi)
 		}
 	}
 }

@@ -25,13 +25,8 @@ func checkFinite(r *nn.Call, features ...blas32.General) error {
 		return r.Context.Err()
 	}
 	for _, m := range features {
-		for i := range m.Rows {
-			if m.Cols == 0 {
-				break
-			}
-			if lo, hi := r.Kernel.MinMax(m.Data[i*m.Stride:][:m.Cols]); !finite(lo) || !finite(hi) {
-				return fmt.Errorf("vit: %w: row %d of the features: weights or input are too large for float32", weights.ErrNotFinite, i)
-			}
+		if i := nn.NotFinite(r.Kernel, m); i >= 0 {
+			return fmt.Errorf("vit: %w: row %d of the features: weights or input are too large for float32", weights.ErrNotFinite, i)
 		}
 	}
 	return nil

@@ -137,7 +137,7 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	}
 	c.digest = digestString(digest)
 	c.scale = float32(math.Exp(float64(scale[0])))
-	if !finite(c.scale) {
+	if !nn.Finite(c.scale) {
 		return nil, fmt.Errorf("vit: %w: logit_scale %v", weights.ErrNotFinite, scale[0])
 	}
 	return c, nil

@@ -7,6 +7,7 @@ import (
 	"image"
 	"math"
 
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
 )
 
@@ -255,7 +256,7 @@ func (c *Config) resolve(s settings, openAI bool) error {
 		}
 	}
 	for _, eps := range []float32{c.Vision.Eps, c.Text.Eps} {
-		if !finite(eps) || eps < 0 {
+		if !nn.Finite(eps) || eps < 0 {
 			return fmt.Errorf("%w: layer norm epsilon %v", ErrConfig, eps)
 		}
 	}
@@ -266,7 +267,7 @@ func (c *Config) resolve(s settings, openAI bool) error {
 	}
 	c.Mean, c.Std = *s.mean, *s.std
 	for i := range c.Std {
-		if !finite(c.Mean[i]) || !finite(c.Std[i]) || c.Std[i] <= 0 {
+		if !nn.Finite(c.Mean[i]) || !nn.Finite(c.Std[i]) || c.Std[i] <= 0 {
 			return fmt.Errorf("%w: mean %v, standard deviation %v", ErrConfig, c.Mean, c.Std)
 		}
 	}

@@ -93,7 +93,7 @@ func (c *CLIP) EncodePixels(ctx context.Context, p Pixels, opts ...ImageOption) 
 	if len(p.Data) != 3*p.Width*p.Height {
 		return nil, fmt.Errorf("vit: %w: %d values for 3×%d×%d", ErrPixels, len(p.Data), p.Height, p.Width)
 	}
-	if lo, hi := c.kernel.MinMax(p.Data); !finite(lo) || !finite(hi) {
+	if lo, hi := c.kernel.MinMax(p.Data); !nn.Finite(lo) || !nn.Finite(hi) {
 		return nil, fmt.Errorf("vit: %w: NaN or infinite", ErrPixels)
 	}
 	size := image.Pt(p.Width, p.Height)

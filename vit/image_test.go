@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/stretchr/testify/require"
 )
@@ -382,7 +383,7 @@ func FuzzImageSizes(f *testing.F) {
 		require.False(t, got.Region.Empty())
 		require.True(t, got.Region.In(image.Rectangle{Max: got.Size}))
 		for _, v := range got.Tokens.Data {
-			require.True(t, finite(v))
+			require.True(t, nn.Finite(v))
 		}
 	})
 }

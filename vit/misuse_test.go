@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
@@ -124,7 +125,7 @@ func TestExtremeInputs(t *testing.T) {
 		require.ErrorIs(t, err, weights.ErrNotFinite)
 	} else {
 		lo, hi := simd.Kernel{}.MinMax(f.Tokens.Data)
-		require.True(t, finite(lo) && finite(hi))
+		require.True(t, nn.Finite(lo) && nn.Finite(hi))
 	}
 	large, err := weights.FromFunc(small.tensors(), func(name string, dst []float32) error {
 		for i := range dst {

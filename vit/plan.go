@@ -4,8 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 )
 
 // ErrPlan reports a [Plan] that this model cannot run: more blocks than the
@@ -163,7 +164,7 @@ func (p *Plan) check(layers int) error {
 const maxIterations = 100
 
 func (t *Term) check(first int) error {
-	if !finite(t.Weight) {
+	if !nn.Finite(t.Weight) {
 		return fmt.Errorf("weight %v", t.Weight)
 	}
 	if t.Identity {
@@ -172,9 +173,9 @@ func (t *Term) check(first int) error {
 	switch {
 	case t.Query < Q || t.Query > V || t.Key < Q || t.Key > V:
 		return fmt.Errorf("projections %v and %v", t.Query, t.Key)
-	case !finite(t.Scale) || t.Scale < 0:
+	case !nn.Finite(t.Scale) || t.Scale < 0:
 		return fmt.Errorf("scale %v", t.Scale)
-	case !finite(t.Prior.Sigma) || t.Prior.Sigma < 0:
+	case !nn.Finite(t.Prior.Sigma) || t.Prior.Sigma < 0:
 		return fmt.Errorf("prior with sigma %v", t.Prior.Sigma)
 	case t.Iterations < 0 || t.Iterations > maxIterations:
 		return fmt.Errorf("%d iterations", t.Iterations)
@@ -188,8 +189,6 @@ func (t *Term) check(first int) error {
 
 func (t *Term) weight() float32 { return cmp.Or(t.Weight, 1) }
 func (t *Term) scale() float32  { return cmp.Or(t.Scale, 1) }
-
-func finite(v float32) bool { return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) }
 
 // inputScaled says whether a term needs the norm of the block's input.
 func (p *Plan) inputScaled() bool {

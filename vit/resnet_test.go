@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
@@ -195,7 +196,7 @@ func TestPublished(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, image.Pt(side/x.a.Patch, side/x.a.Patch), f.Grid)
 				lo, hi := c.kernel.MinMax(f.Tokens.Data)
-				require.True(t, finite(lo) && lo < hi && finite(hi))
+				require.True(t, nn.Finite(lo) && lo < hi && nn.Finite(hi))
 			}
 		})
 	}

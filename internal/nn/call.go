@@ -27,13 +27,12 @@ type Call struct {
 // Begin takes workers for a call, which stop when ctx ends, then a workspace
 // from the pool. [Call.End] gives both back.
 func Begin(ctx context.Context, k simd.Kernel, workers *simd.Workers, pool *scratch.Pool[Workspace]) (*Call, error) {
-	team, err := workers.Team(ctx)
+	x, err := Take(ctx, k, workers)
 	if err != nil {
 		return nil, err
 	}
-	team.Until(ctx)
 	return &Call{
-		Exec:      Exec{Kernel: k, Team: team},
+		Exec:      x,
 		Workspace: pool.Get(),
 		Context:   ctx,
 		Step:      func(int) {},

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"context"
+
 	"github.com/clipsurgery/clipsurgery/simd"
 	"gonum.org/v1/gonum/blas/blas32"
 )
@@ -9,6 +11,17 @@ import (
 type Exec struct {
 	Kernel simd.Kernel
 	Team   *simd.Team
+}
+
+// Take takes workers for a call, which stop when ctx ends. What they computed is
+// void then: the caller looks at ctx before it uses that, and closes the Team.
+func Take(ctx context.Context, k simd.Kernel, workers *simd.Workers) (Exec, error) {
+	team, err := workers.Team(ctx)
+	if err != nil {
+		return Exec{}, err
+	}
+	team.Until(ctx)
+	return Exec{Kernel: k, Team: team}, nil
 }
 
 // Linear is y = x·Wᵀ + b, the weights packed for one kernel.
