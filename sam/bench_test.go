@@ -52,12 +52,9 @@ func benchmarkDecoder(b *testing.B, n int) {
 	for i := range prompts {
 		prompts[i].Points = []Point{{float32(i * 10), float32(i * 7), Foreground}}
 	}
-	ctx := context.Background()
-	team, err := m.workers.Team(ctx)
-	require.NoError(b, err)
-	defer team.Close()
+	r := m.call(b)
 	for b.Loop() {
-		err := m.predictLowRes(ctx, nn.Exec{Kernel: m.kernel, Team: team}, e, prompts, func([]lowResult) error { return nil })
+		err := m.predictLowRes(r, e, prompts, func([]lowResult) error { return nil })
 		require.NoError(b, err)
 	}
 	b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N*n), "ms/prompt")

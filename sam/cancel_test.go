@@ -34,10 +34,9 @@ func TestCancelled(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 
 	// What all prompts share is not kept where its computation was cut short.
-	x, err := m.begin(t.Context())
-	require.NoError(t, err)
-	_, err = m.sharedSide(ended, x, fresh)
-	x.Team.Close()
+	r := m.call(t)
+	r.Context = ended
+	_, err = m.sharedSide(r, fresh)
 	require.ErrorIs(t, err, context.Canceled)
 	got, err := m.Predict(t.Context(), fresh, []Prompt{{}})
 	require.NoError(t, err)

@@ -102,16 +102,16 @@ func loadPerceptron(l *loader, prefix string, in, hidden, out, depth int) percep
 }
 
 // apply stores the perceptron of src in dst.
-func (p perceptron) apply(x nn.Exec, ws *nn.Workspace, dst, src blas32.General) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
+func (p perceptron) apply(r *nn.Call, dst, src blas32.General) {
+	mark := r.Mark()
+	defer r.Release(mark)
 	for i, l := range p {
 		if i == len(p)-1 {
-			l.Apply(x, dst, src, simd.Identity)
+			l.Apply(r.Exec, dst, src, simd.Identity)
 			return
 		}
-		hidden := ws.Matrix(src.Rows, l.Weight.N())
-		l.Apply(x, hidden, src, simd.ReLU)
+		hidden := r.Matrix(src.Rows, l.Weight.N())
+		l.Apply(r.Exec, hidden, src, simd.ReLU)
 		src = hidden
 	}
 }
@@ -162,104 +162,93 @@ func (p *promptBatch) place(x nn.Exec) {
 	x.Kernel.Add(p.sum.Data, p.queries.Data, p.initial.Data)
 }
 
-// A decoderObserver is called after every part of the transformer; an error
-// ends it.
-type decoderObserver func(s stage, layer int, p *promptBatch) error
-
-const (
-	stageSelf    stage = "self-attention" // queries, before the norm
-	stageToImage stage = "tokens to image"
-	stageLayer   stage = "layer"
-	stageFinal   stage = "final attention" // queries, after the norm
-)
-
 // transform runs the two-way transformer on n prompts, whose tokens are the
 // rows of initial. Queries and cells of the result are cut from ws.
-func (d *decoder) transform(x nn.Exec, ws *nn.Workspace, side *imageSide, initial blas32.General, n int, after decoderObserver) (*promptBatch, error) {
+func (d *decoder) transform(r *nn.Call, side *imageSide, initial blas32.General, n int) (*promptBatch, error) {
 	cells, width := side.cells.Rows, side.cells.Cols
 	p := &promptBatch{
 		n: n, tokens: initial.Rows / n,
 		initial: initial,
-		queries: ws.Matrix(initial.Rows, width),
-		sum:     ws.Matrix(initial.Rows, width),
-		cells:   ws.Matrix(n*cells, width),
-		placed:  ws.Matrix(n*cells, width),
+		queries: r.Matrix(initial.Rows, width),
+		sum:     r.Matrix(initial.Rows, width),
+		cells:   r.Matrix(n*cells, width),
+		placed:  r.Matrix(n*cells, width),
 	}
 	copy(p.queries.Data, initial.Data)
 	for i := range d.layers {
 		l := &d.layers[i]
-		l.selfAttention(x, ws, p, i == 0)
-		if err := after(stageSelf, i, p); err != nil {
-			return nil, err
-		}
-		l.norm1.Apply(x, p.queries, p.queries)
-		p.place(x)
+		l.selfAttention(r, p, i == 0)
+		r.Show(p.queries, "dec.layer%d.self", i)
+		l.norm1.Apply(r.Exec, p.queries, p.queries)
+		p.place(r.Exec)
 		if i == 0 {
-			l.toImage.applyFirst(x, ws, p, side)
+			l.toImage.applyFirst(r, p, side)
 		} else {
-			l.toImage.apply(x, ws, p)
+			l.toImage.apply(r, p)
 		}
-		if err := after(stageToImage, i, p); err != nil {
-			return nil, err
-		}
-		l.norm2.Apply(x, p.queries, p.queries)
-		mark := ws.Mark()
-		l.mlp.ApplyAdd(x, p.queries, p.queries, p.queries, ws.Matrix(p.queries.Rows, l.mlp.In.Weight.N()))
-		ws.Release(mark)
-		l.norm3.Apply(x, p.queries, p.queries)
-		p.place(x)
-		l.toTokens.apply(x, ws, p, side, l.norm4, i == 0)
-		if err := after(stageLayer, i, p); err != nil {
+		r.Show(p.queries, "dec.layer%d.to_image", i)
+		l.norm2.Apply(r.Exec, p.queries, p.queries)
+		mark := r.Mark()
+		l.mlp.ApplyAdd(r.Exec, p.queries, p.queries, p.queries, r.Matrix(p.queries.Rows, l.mlp.In.Weight.N()))
+		r.Release(mark)
+		l.norm3.Apply(r.Exec, p.queries, p.queries)
+		p.place(r.Exec)
+		l.toTokens.apply(r, p, side, l.norm4, i == 0)
+		r.Show(p.queries, "dec.layer%d.queries", i)
+		r.Show(p.cells, "dec.layer%d.keys", i)
+		if err := r.Context.Err(); err != nil {
 			return nil, err
 		}
 	}
-	d.final.apply(x, ws, p)
-	d.finalNorm.Apply(x, p.queries, p.queries)
-	return p, after(stageFinal, len(d.layers), p)
+	d.final.apply(r, p)
+	d.finalNorm.Apply(r.Exec, p.queries, p.queries)
+	r.Show(p.queries, "dec.transformer.queries")
+	r.Show(p.cells, "dec.transformer.keys")
+	return p, r.Context.Err()
 }
 
 // selfAttention lets the tokens of every prompt attend to each other. In the
 // first layer it sees no positions and replaces the tokens.
-func (l *twoWayLayer) selfAttention(x nn.Exec, ws *nn.Workspace, p *promptBatch, first bool) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
+func (l *twoWayLayer) selfAttention(r *nn.Call, p *promptBatch, first bool) {
+	mark := r.Mark()
+	defer r.Release(mark)
 	a := &l.self
 	rows, inner := p.queries.Rows, a.inner()
-	q, k, v, out := ws.Matrix(rows, inner), ws.Matrix(rows, inner), ws.Matrix(rows, inner), ws.Matrix(rows, inner)
+	q, k, v, out := r.Matrix(rows, inner), r.Matrix(rows, inner), r.Matrix(rows, inner), r.Matrix(rows, inner)
 	src := p.queries
 	if !first {
-		p.place(x)
+		p.place(r.Exec)
 		src = p.sum
 	}
-	a.q.Apply(x, q, src, simd.Identity)
-	a.k.Apply(x, k, src, simd.Identity)
-	a.v.Apply(x, v, p.queries, simd.Identity)
-	a.attend(x, out, q, k, v, p.n)
+	a.q.Apply(r.Exec, q, src, simd.Identity)
+	a.k.Apply(r.Exec, k, src, simd.Identity)
+	a.v.Apply(r.Exec, v, p.queries, simd.Identity)
+	a.attend(r.Exec, out, q, k, v, p.n)
 	if first {
-		a.out.Apply(x, p.queries, out, simd.Identity)
+		a.out.Apply(r.Exec, p.queries, out, simd.Identity)
 	} else {
-		a.out.ApplyAdd(x, p.queries, out, p.queries)
+		a.out.ApplyAdd(r.Exec, p.queries, out, p.queries)
 	}
 }
 
 // masks predicts the masks lo ≤ i < hi of every prompt that passed the
 // transformer: their logits, a row per prompt, and the quality of all masks.
-func (d *decoder) masks(x nn.Exec, ws *nn.Workspace, p *promptBatch, grid, lo, hi int) (logits, iou blas32.General) {
+func (d *decoder) masks(r *nn.Call, p *promptBatch, grid, lo, hi int) (logits, iou blas32.General) {
 	width := p.queries.Cols
-	logits = ws.Matrix(p.n, (hi-lo)*16*grid*grid)
-	iou = ws.Matrix(p.n, len(d.hyper))
-	mark := ws.Mark()
-	defer ws.Release(mark)
+	logits = r.Matrix(p.n, (hi-lo)*16*grid*grid)
+	iou = r.Matrix(p.n, len(d.hyper))
+	mark := r.Mark()
+	defer r.Release(mark)
 	// The queries of one output token, a row per prompt.
 	token := func(i int) blas32.General {
 		return nn.Cols(nn.Matrix(p.queries.Data, p.n, p.tokens*width), i*width, width)
 	}
-	d.iou.apply(x, ws, iou, token(0))
+	d.iou.apply(r, iou, token(0))
 	eighth := width / 8
-	hyper := ws.Matrix(p.n, (hi-lo)*eighth)
+	hyper := r.Matrix(p.n, (hi-lo)*eighth)
 	for i := lo; i < hi; i++ {
-		d.hyper[i].apply(x, ws, nn.Cols(hyper, (i-lo)*eighth, eighth), token(1+i))
+		d.hyper[i].apply(r, nn.Cols(hyper, (i-lo)*eighth, eighth), token(1+i))
 	}
-	d.upscaling.masks(x, ws, logits.Data, p.cells, p.n, grid, nn.Matrix(hyper.Data, p.n*(hi-lo), eighth))
+	d.upscaling.masks(r, logits.Data, p.cells, p.n, grid, nn.Matrix(hyper.Data, p.n*(hi-lo), eighth))
 	return logits, iou
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
-	"gonum.org/v1/gonum/blas/blas32"
 )
 
 // EncodeOption changes how a picture is encoded.
@@ -51,7 +50,12 @@ func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOptio
 	if err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	prepare := func(ws *workspace) (Pixels, error) { return preprocess(ctx, img, g.side, &ws.bytes, ws.Floats) }
+	prepare := func(r *nn.Call) (Pixels, error) {
+		bytes := m.pictures.Get()
+		defer m.pictures.Put(bytes)
+		defer bytes.Reset()
+		return preprocess(ctx, img, g.side, bytes, r.Floats)
+	}
 	return m.encode(ctx, prepare, size, g, o.progress)
 }
 
@@ -70,7 +74,7 @@ func (m *Model) EncodePixels(ctx context.Context, p Pixels, original image.Point
 	if err := checkInput(original, image.Pt(p.Width, p.Height), m.geometry.side); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	return m.encode(ctx, func(*workspace) (Pixels, error) { return p, nil }, original, m.geometry, nil)
+	return m.encode(ctx, func(*nn.Call) (Pixels, error) { return p, nil }, original, m.geometry, nil)
 }
 
 // checkSize reports a picture without pixels or with too many.
@@ -95,48 +99,27 @@ func checkInput(original, input image.Point, side int) error {
 }
 
 // encode takes workers, prepares the pixels, and runs the encoder on them.
-func (m *Model) encode(ctx context.Context, prepare func(*workspace) (Pixels, error), original image.Point, g *geometry, progress func(done, total int)) (*Embedding, error) {
-	x, err := m.begin(ctx)
+func (m *Model) encode(ctx context.Context, prepare func(*nn.Call) (Pixels, error), original image.Point, g *geometry, progress func(done, total int)) (*Embedding, error) {
+	r, err := m.begin(ctx, &m.encoding)
 	if err != nil {
 		return nil, err
 	}
-	defer x.Team.Close()
-	ws := m.encoding.get()
-	defer m.encoding.put(ws)
-	p, err := prepare(ws)
+	defer r.End()
+	r.Report(progress, m.encoder.steps())
+	p, err := prepare(r)
 	if err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
-	}
-	done, total := 0, m.encoder.steps()+1 // the neck
-	step := func(stage, int, blas32.General) error {
-		done++
-		return report(ctx, x, progress, done, total)
 	}
 	e := &Embedding{
 		features: nn.Matrix(make([]float32, g.grid*g.grid*m.config.PromptWidth), g.grid*g.grid, m.config.PromptWidth),
 		grid:     g.grid, side: g.side,
 		original: original, input: image.Pt(p.Width, p.Height),
 	}
-	if err := m.encoder.encode(x, &ws.Workspace, e.features, p, g, step); err != nil {
-		return nil, err
-	}
-	if err := step("", 0, e.features); err != nil {
+	if err := m.encoder.encode(r, e.features, p, g); err != nil {
 		return nil, err
 	}
 	if err := checkFinite(m.kernel, "features", e.features); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
 	return e, nil
-}
-
-// report tells progress, which may be nil, that so much is done, and returns the
-// error of a context that has ended.
-func report(ctx context.Context, x nn.Exec, progress func(done, total int), done, total int) error {
-	if progress == nil {
-		return ctx.Err()
-	}
-	if err := x.Team.Outside(ctx, func() { progress(done, total) }); err != nil {
-		return err
-	}
-	return ctx.Err()
 }

@@ -10,26 +10,13 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// A stage names what an observer of the encoder is shown.
-type stage string
-
-const (
-	stagePatches stage = "patch embedding" // with positions, where there are any
-	stageBlock   stage = "block"
-	stageMerge   stage = "merging" // TinyViT's patch merging
-)
-
-// An observer is called after every stage of the encoder with its number in
-// its kind and its output, one row per token; an error ends the encoding.
-type observer func(s stage, i int, tokens blas32.General) error
-
 // imageEncoder is an image tower: ViT or TinyViT.
 type imageEncoder interface {
 	// geometry prepares the tower for side × side pixels.
 	geometry(k simd.Kernel, side int) *geometry
 	// encode stores the embedding of p, padded to the geometry's side, in dst.
-	encode(x nn.Exec, ws *nn.Workspace, dst blas32.General, p Pixels, g *geometry, after observer) error
-	// steps is how often encode calls its observer.
+	encode(r *nn.Call, dst blas32.General, p Pixels, g *geometry) error
+	// steps is how many steps of the call encode makes.
 	steps() int
 }
 
@@ -101,7 +88,7 @@ func loadViTBlock(l *loader, p string, c *ViTConfig, i int) vitBlock {
 	}
 }
 
-func (v *vit) steps() int { return 1 + len(v.blocks) }
+func (v *vit) steps() int { return 1 + len(v.blocks) + 1 }
 
 func (v *vit) geometry(k simd.Kernel, side int) *geometry {
 	grid := side / v.patchSize
@@ -126,30 +113,32 @@ func (v *vit) geometry(k simd.Kernel, side int) *geometry {
 	return g
 }
 
-func (v *vit) encode(x nn.Exec, ws *nn.Workspace, dst blas32.General, p Pixels, g *geometry, after observer) error {
-	tokens := ws.Operand(g.grid*g.grid, v.patch.Weight.N())
-	v.embed(x, ws, tokens, p, g)
-	if err := after(stagePatches, 0, tokens); err != nil {
+func (v *vit) encode(r *nn.Call, dst blas32.General, p Pixels, g *geometry) error {
+	tokens := r.Operand(g.grid*g.grid, v.patch.Weight.N())
+	v.embed(r, tokens, p, g)
+	r.Show(tokens, "enc.patch_embed")
+	if err := r.Step(1); err != nil {
 		return err
 	}
 	for i := range v.blocks {
-		v.blocks[i].apply(x, ws, tokens, g.windows[i], g.tables[i])
-		if err := after(stageBlock, i, tokens); err != nil {
+		v.blocks[i].apply(r, tokens, g.windows[i], g.tables[i])
+		r.Show(tokens, "enc.block%d", i)
+		if err := r.Step(1); err != nil {
 			return err
 		}
 	}
-	v.neck.apply(x, ws, dst, tokens, g.grid)
-	return nil
+	v.neck.apply(r, dst, tokens, g.grid)
+	return r.Step(1)
 }
 
 // embed stores patches·Wᵀ + bias + positions in tokens. Patches that p does
 // not reach are zero, so they need no product.
-func (v *vit) embed(x nn.Exec, ws *nn.Workspace, tokens blas32.General, p Pixels, g *geometry) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
+func (v *vit) embed(r *nn.Call, tokens blas32.General, p Pixels, g *geometry) {
+	mark := r.Mark()
+	defer r.Release(mark)
 	size, depth := v.patchSize, v.patch.Weight.K()
-	scratch := ws.Floats(x.Team.Size() * g.grid * depth)
-	x.Team.Do(g.grid, func(worker, gy int) {
+	scratch := r.Floats(r.Team.Size() * g.grid * depth)
+	r.Team.Do(g.grid, func(worker, gy int) {
 		dst, positions := nn.Rows(tokens, gy*g.grid, g.grid), nn.Rows(g.positions, gy*g.grid, g.grid)
 		own := min((p.Width+size-1)/size, g.grid)
 		if gy*size >= p.Height {
@@ -166,46 +155,46 @@ func (v *vit) embed(x nn.Exec, ws *nn.Workspace, tokens blas32.General, p Pixels
 			}
 		}
 		if own > 0 {
-			x.Kernel.MatMul(nil, nn.Rows(dst, 0, own), patches, v.patch.Weight,
+			r.Kernel.MatMul(nil, nn.Rows(dst, 0, own), patches, v.patch.Weight,
 				simd.Epilogue{Bias: v.patch.Bias, Residual: nn.Rows(positions, 0, own)})
 		}
 		for gx := own; gx < g.grid; gx++ {
-			x.Kernel.Add(row(dst, gx), row(positions, gx), v.patch.Bias)
+			r.Kernel.Add(row(dst, gx), row(positions, gx), v.patch.Bias)
 		}
 	})
 }
 
 // apply runs one pre-norm block on the tokens of a grid, in place.
-func (b *vitBlock) apply(x nn.Exec, ws *nn.Workspace, tokens blas32.General, w *windows, table *simd.Packed) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
-	normed, attended := ws.Operand(tokens.Rows, tokens.Cols), ws.Operand(tokens.Rows, tokens.Cols)
-	w.normalize(x, b.norm1, normed, tokens)
-	b.attend(x, ws, attended, normed, w, table)
+func (b *vitBlock) apply(r *nn.Call, tokens blas32.General, w *windows, table *simd.Packed) {
+	mark := r.Mark()
+	defer r.Release(mark)
+	normed, attended := r.Operand(tokens.Rows, tokens.Cols), r.Operand(tokens.Rows, tokens.Cols)
+	w.normalize(r.Exec, b.norm1, normed, tokens)
+	b.attend(r, attended, normed, w, table)
 	if !w.raster() {
-		w.unorder(x.Team, normed, attended)
+		w.unorder(r.Team, normed, attended)
 		attended = normed
 	}
-	b.proj.ApplyAdd(x, tokens, attended, tokens)
+	b.proj.ApplyAdd(r.Exec, tokens, attended, tokens)
 
-	b.norm2.Apply(x, normed, tokens)
-	b.mlp.ApplyAdd(x, tokens, normed, tokens, ws.Operand(tokens.Rows, b.mlp.In.Weight.N()))
+	b.norm2.Apply(r.Exec, normed, tokens)
+	b.mlp.ApplyAdd(r.Exec, tokens, normed, tokens, r.Operand(tokens.Rows, b.mlp.In.Weight.N()))
 }
 
 // attend is attention without its last projection; dst and src have rows in
 // window order.
-func (b *vitBlock) attend(x nn.Exec, ws *nn.Workspace, dst, src blas32.General, w *windows, table *simd.Packed) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
-	qkv := ws.Operand(src.Rows, 3*src.Cols)
-	b.qkv.Apply(x, qkv, src, simd.Identity)
-	rows, cols := w.terms(x, ws, nn.Cols(qkv, 0, src.Cols), b.heads, table)
+func (b *vitBlock) attend(r *nn.Call, dst, src blas32.General, w *windows, table *simd.Packed) {
+	mark := r.Mark()
+	defer r.Release(mark)
+	qkv := r.Operand(src.Rows, 3*src.Cols)
+	b.qkv.Apply(r.Exec, qkv, src, simd.Identity)
+	rows, cols := w.terms(r, nn.Cols(qkv, 0, src.Cols), b.heads, table)
 	// Padding is zeros after the norm, so a padded token's query, key and
 	// value are the biases.
-	w.attend(x, ws, dst, qkv, b.heads, b.qkv.Bias[src.Cols:], func(g windowGroup, dst blas32.General, a *simd.Attention) {
+	w.attend(r, dst, qkv, b.heads, b.qkv.Bias[src.Cols:], func(g windowGroup, dst blas32.General, a *simd.Attention) {
 		a.RelRow, a.RelCol = nn.Rows(rows, g.first, g.tokens()), nn.Rows(cols, g.first, g.tokens())
 		a.Grid = image.Pt(w.size, w.size)
-		x.Kernel.Attend(x.Team, dst, a)
+		r.Kernel.Attend(r.Team, dst, a)
 	})
 }
 

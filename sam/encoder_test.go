@@ -1,7 +1,6 @@
 package sam
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -49,43 +48,24 @@ func TestEncoder(t *testing.T) {
 
 		// Once more, watched.
 		features := nn.Matrix(make([]float32, len(e.Features().Data)), e.Features().Rows, e.Features().Cols)
-		block := 0
-		err = m.encoder.encode(m.exec(), new(nn.Workspace), features, p, m.geometry, func(s stage, i int, tokens blas32.General) error {
-			name, data := "", tokens.Data
+		r := m.call(t)
+		r.Trace = func(name string, tokens blas32.General) {
+			data := tokens.Data
 			switch {
-			case s == stagePatches && m.config.Tiny != nil:
-				name, data = "enc.patch_embed", channelsFirst(tokens)
-			case s == stagePatches: // the reference's is without positions
-				name, data = "enc.patch_embed", make([]float32, len(tokens.Data))
+			case m.config.Tiny != nil && (name == "enc.patch_embed" || strings.HasPrefix(name, "enc.layer0.block")):
+				data = channelsFirst(tokens)
+			case name == "enc.patch_embed": // the reference's is without positions
+				data = make([]float32, len(tokens.Data))
 				for i, v := range tokens.Data {
 					data[i] = v - m.geometry.positions.Data[i]
 				}
-			case s == stageBlock && m.config.Tiny == nil:
-				name = fmt.Sprintf("enc.block%d", i)
-			case s == stageMerge:
-				name, block = fmt.Sprintf("enc.layer%d.downsample", i), 0
-			case len(tokens.Data) == 256*256*m.config.Tiny.Widths[0]:
-				name, data = fmt.Sprintf("enc.layer0.block%d", block), channelsFirst(tokens)
-				block++
-			default:
-				name = fmt.Sprintf("enc.layer%d.block%d", tinyStageOf(m, tokens), block)
-				block++
 			}
 			f.Check(t, name, data)
-			return nil
-		})
+		}
+		err = m.encoder.encode(r, features, p, m.geometry)
 		require.NoError(t, err)
 		require.Equal(t, e.Features().Data, features.Data)
 	})
-}
-
-func tinyStageOf(m *Model, tokens blas32.General) int {
-	for i, w := range m.config.Tiny.Widths {
-		if w == tokens.Cols {
-			return i
-		}
-	}
-	return -1
 }
 
 // TestEncoderInside compares one windowed block, one global block and the neck
@@ -95,39 +75,39 @@ func TestEncoderInside(t *testing.T) {
 	m := fixtureModel(t, f)
 	p, err := m.Preprocess(picture(f.Input(t, "image")))
 	require.NoError(t, err)
-	v, g, x, ws := m.encoder.(*vit), m.geometry, m.exec(), new(nn.Workspace)
-	tokens := ws.Matrix(g.grid*g.grid, m.config.ViT.Width)
-	v.embed(x, ws, tokens, p, g)
+	v, g, r := m.encoder.(*vit), m.geometry, m.call(t)
+	tokens := r.Matrix(g.grid*g.grid, m.config.ViT.Width)
+	v.embed(r, tokens, p, g)
 
 	attention := func(i int) (before, after blas32.General) {
 		b, w := &v.blocks[i], g.windows[i]
-		before, attended := ws.Matrix(tokens.Rows, tokens.Cols), ws.Matrix(tokens.Rows, tokens.Cols)
-		w.normalize(x, b.norm1, before, tokens)
-		b.attend(x, ws, attended, before, w, g.tables[i])
-		after = ws.Matrix(tokens.Rows, tokens.Cols)
-		b.proj.Apply(x, after, attended, simd.Identity)
+		before, attended := r.Matrix(tokens.Rows, tokens.Cols), r.Matrix(tokens.Rows, tokens.Cols)
+		w.normalize(r.Exec, b.norm1, before, tokens)
+		b.attend(r, attended, before, w, g.tables[i])
+		after = r.Matrix(tokens.Rows, tokens.Cols)
+		b.proj.Apply(r.Exec, after, attended, simd.Identity)
 		return before, after
 	}
 	before, after := attention(0)
 	checkWindows(t, f, "enc.block0.attn_windows_in", g.windows[0], before)
 	checkWindows(t, f, "enc.block0.attn_windows", g.windows[0], after)
-	v.blocks[0].apply(x, ws, tokens, g.windows[0], g.tables[0])
+	v.blocks[0].apply(r, tokens, g.windows[0], g.tables[0])
 	_, after = attention(1)
 	f.Check(t, "enc.block1.attn_global", after.Data)
 	for i := 1; i < len(v.blocks); i++ {
-		v.blocks[i].apply(x, ws, tokens, g.windows[i], g.tables[i])
+		v.blocks[i].apply(r, tokens, g.windows[i], g.tables[i])
 	}
 
 	n := &v.neck
-	out := ws.Matrix(tokens.Rows, m.config.PromptWidth)
-	mixed := ws.Matrix(tokens.Rows, m.config.PromptWidth)
-	n.reduce.Apply(x, out, tokens, simd.Identity)
+	out := r.Matrix(tokens.Rows, m.config.PromptWidth)
+	mixed := r.Matrix(tokens.Rows, m.config.PromptWidth)
+	n.reduce.Apply(r.Exec, out, tokens, simd.Identity)
 	f.Check(t, "enc.neck0", channelsFirst(out))
-	n.norm1.Apply(x, out, out)
+	n.norm1.Apply(r.Exec, out, out)
 	f.Check(t, "enc.neck1", channelsFirst(out))
-	n.mix.apply(x, ws, mixed, out, g.grid, 1, simd.Identity)
+	n.mix.apply(r, mixed, out, g.grid, 1, simd.Identity)
 	f.Check(t, "enc.neck2", channelsFirst(mixed))
-	n.norm2.Apply(x, mixed, mixed)
+	n.norm2.Apply(r.Exec, mixed, mixed)
 	f.Check(t, "enc.neck3", channelsFirst(mixed))
 }
 

@@ -205,7 +205,7 @@ func (m *Model) Everything(ctx context.Context, img image.Image, opts ...Everyth
 		return nil, fmt.Errorf("sam: %w", pictureError(err))
 	}
 	g := m.generator(o, size)
-	g.total += len(g.crops) * (m.encoder.steps() + 1)
+	g.total += len(g.crops) * m.encoder.steps()
 	parts := func(image.Rectangle) image.Image { return img }
 	if len(g.crops) > 1 {
 		whole, err := pix.FromImage(ctx, img)
@@ -290,15 +290,19 @@ func (m *Model) generator(o everythingOptions, size image.Point) *generator {
 
 // encode encodes a part of the picture, as steps of the whole call.
 func (g *generator) encode(ctx context.Context, part image.Image) (*Embedding, error) {
-	var opts []EncodeOption
-	if g.progress != nil {
-		before := g.done
-		opts = append(opts, WithProgress(func(done, _ int) {
-			g.done = before + done
-			g.progress(g.done, g.total)
-		}))
+	return g.model.Encode(ctx, part, WithProgress(g.further()))
+}
+
+// further returns the progress of a part of the call, nil if nobody asks.
+func (g *generator) further() func(done, total int) {
+	if g.progress == nil {
+		return nil
 	}
-	return g.model.Encode(ctx, part, opts...)
+	before := g.done
+	return func(done, _ int) {
+		g.done = before + done
+		g.progress(g.done, g.total)
+	}
 }
 
 // candidate is a mask of one crop that may be kept.
@@ -310,16 +314,18 @@ type candidate struct {
 // ask clicks on the points of a crop and returns the masks that are good
 // enough and unlike each other.
 func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate, error) {
-	x, err := g.model.begin(ctx)
+	r, err := g.model.begin(ctx, &g.model.decoding)
 	if err != nil {
 		return nil, err
 	}
-	defer x.Team.Close()
+	defer r.End()
+	points := g.grids[c.layer]
+	r.Report(g.further(), len(points))
 	up := e.upsampler()
-	scratch := make([]*thresholder, x.Team.Size())
+	scratch := make([]*thresholder, r.Team.Size())
 
 	var found []candidate
-	for points := g.grids[c.layer]; len(points) > 0; {
+	for len(points) > 0 {
 		n := min(g.perBatch, len(points))
 		prompts := make([]Prompt, n)
 		for i, p := range points[:n] {
@@ -327,16 +333,16 @@ func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate,
 			prompts[i].Points = []Point{at}
 		}
 		points = points[n:]
-		err := g.model.predictLowRes(ctx, x, e, prompts, func(batch []lowResult) error {
+		err := g.model.predictLowRes(r, e, prompts, func(batch []lowResult) error {
 			per := len(batch[0].iou)
 			made := make([]*candidate, len(batch)*per)
-			x.Team.Do(len(made), func(worker, i int) {
+			r.Team.Do(len(made), func(worker, i int) {
 				low, j := batch[i/per], i%per
 				if g.minIoU > 0 && !(low.iou[j] > g.minIoU) {
 					return
 				}
 				if scratch[worker] == nil {
-					scratch[worker] = newThresholder(up, x.Kernel, make([]float32, up.scratch()))
+					scratch[worker] = newThresholder(up, r.Kernel, make([]float32, up.scratch()))
 				}
 				made[i] = g.candidate(scratch[worker], c, low.mask(j))
 				if made[i] != nil {
@@ -348,8 +354,7 @@ func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate,
 					found = append(found, *m)
 				}
 			}
-			g.done += len(batch)
-			return report(ctx, x, g.progress, g.done, g.total)
+			return r.Step(len(batch))
 		})
 		if err != nil {
 			return nil, err

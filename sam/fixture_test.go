@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"context"
 	"encoding/json"
 	"image"
 	"image/color"
@@ -159,7 +160,9 @@ func (p fixturePrompt) prompt(t testing.TB) Prompt {
 	return out
 }
 
-// exec is what tests of single layers compute with.
-func (m *Model) exec() nn.Exec {
-	return nn.Exec{Kernel: m.kernel, Team: simd.NewTeam(runtime.GOMAXPROCS(0))}
+// call is what tests of single layers compute with, beside the model's workers.
+func (m *Model) call(t testing.TB) *nn.Call {
+	team := simd.NewTeam(runtime.GOMAXPROCS(0))
+	t.Cleanup(team.Close)
+	return &nn.Call{Exec: nn.Exec{Kernel: m.kernel, Team: team}, Workspace: new(nn.Workspace), Context: context.Background()}
 }

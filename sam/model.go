@@ -25,8 +25,9 @@ type Model struct {
 	decoder  *decoder
 	kernel   simd.Kernel
 	workers  *simd.Workers
-	encoding workspaces
-	decoding workspaces
+	encoding scratch.Pool[nn.Workspace]
+	decoding scratch.Pool[nn.Workspace]
+	pictures scratch.Pool[pix.Scratch]
 
 	// Of the input size given at loading:
 	geometry      *geometry
@@ -216,8 +217,11 @@ func (m *Model) ready() error {
 	return nil
 }
 
-// begin is [nn.Take] of the model's workers.
-func (m *Model) begin(ctx context.Context) (nn.Exec, error) { return nn.Take(ctx, m.kernel, m.workers) }
+// begin starts a call with a workspace of the pool: encoding takes a hundred
+// times the memory that decoding does.
+func (m *Model) begin(ctx context.Context, pool *scratch.Pool[nn.Workspace]) (*nn.Call, error) {
+	return nn.Begin(ctx, m.kernel, m.workers, pool)
+}
 
 // checkFinite reports values that became too large.
 func checkFinite(k simd.Kernel, what string, m blas32.General) error {
@@ -234,20 +238,3 @@ var ErrOverflow = errors.New("overflow")
 // ErrSize reports a picture, or an input size asked for, that is empty or too
 // large.
 var ErrSize = errors.New("size")
-
-// workspace is the scratch memory of one call.
-type workspace struct {
-	nn.Workspace
-	bytes pix.Scratch // of pictures
-}
-
-// workspaces keeps the workspaces of a kind of call between calls.
-type workspaces struct{ pool scratch.Pool[workspace] }
-
-func (w *workspaces) get() *workspace { return w.pool.Get() }
-
-func (w *workspaces) put(ws *workspace) {
-	ws.Reset()
-	ws.bytes.Reset()
-	w.pool.Put(ws)
-}

@@ -27,14 +27,14 @@ func loadNeck(l *loader, prefix string, width, out int) neck {
 
 // apply stores the embedding of a grid × grid picture in dst, one row per
 // cell.
-func (n *neck) apply(x nn.Exec, ws *nn.Workspace, dst, tokens blas32.General, grid int) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
-	reduced := ws.Matrix(tokens.Rows, dst.Cols)
-	n.reduce.Apply(x, reduced, tokens, simd.Identity)
-	n.norm1.Apply(x, reduced, reduced)
-	n.mix.apply(x, ws, dst, reduced, grid, 1, simd.Identity)
-	n.norm2.Apply(x, dst, dst)
+func (n *neck) apply(r *nn.Call, dst, tokens blas32.General, grid int) {
+	mark := r.Mark()
+	defer r.Release(mark)
+	reduced := r.Matrix(tokens.Rows, dst.Cols)
+	n.reduce.Apply(r.Exec, reduced, tokens, simd.Identity)
+	n.norm1.Apply(r.Exec, reduced, reduced)
+	n.mix.apply(r, dst, reduced, grid, 1, simd.Identity)
+	n.norm2.Apply(r.Exec, dst, dst)
 }
 
 // conv3 is a 3×3 convolution with one pixel of zero padding, as a product: a
@@ -47,14 +47,14 @@ type conv3 struct {
 
 // apply stores act(conv(src)) in dst. src is a side × side picture, one row
 // of channels per pixel; dst has every stride-th pixel of it.
-func (c *conv3) apply(x nn.Exec, ws *nn.Workspace, dst, src blas32.General, side, stride int, act simd.Activation) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
+func (c *conv3) apply(r *nn.Call, dst, src blas32.General, side, stride int, act simd.Activation) {
+	mark := r.Mark()
+	defer r.Release(mark)
 	out := (side + stride - 1) / stride
 	depth := 9 * c.in
-	scratch := ws.Floats(x.Team.Size() * out * depth)
-	alone := nn.Exec{Kernel: x.Kernel}
-	x.Team.Do(out, func(worker, y int) {
+	scratch := r.Floats(r.Team.Size() * out * depth)
+	alone := nn.Exec{Kernel: r.Kernel}
+	r.Team.Do(out, func(worker, y int) {
 		patches := nn.Matrix(scratch[worker*out*depth:], out, depth)
 		for ky := range 3 {
 			sy := y*stride + ky - 1

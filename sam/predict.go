@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/simd"
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
@@ -39,32 +40,31 @@ func (m *Model) Predict(ctx context.Context, e *Embedding, prompts []Prompt, opt
 	for _, opt := range opts {
 		opt.predict(&o)
 	}
-	x, err := m.begin(ctx)
+	r, err := m.begin(ctx, &m.decoding)
 	if err != nil {
 		return nil, err
 	}
-	defer x.Team.Close()
+	defer r.End()
+	r.Report(o.progress, len(prompts))
 	results := make([]Result, len(prompts))
 	up := e.upsampler()
-	masks := make([]*thresholder, x.Team.Size())
+	masks := make([]*thresholder, r.Team.Size())
 	for i := range masks {
 		masks[i] = newThresholder(up, m.kernel, make([]float32, up.scratch()))
 	}
-	done := 0
-	err = m.predictLowRes(ctx, x, e, prompts, func(batch []lowResult) error {
+	err = m.predictLowRes(r, e, prompts, func(batch []lowResult) error {
 		for _, b := range batch {
 			results[b.prompt] = m.newResult(up, b)
 		}
 		per := len(batch[0].iou)
-		x.Team.Do(len(batch)*per, func(worker, i int) {
+		r.Team.Do(len(batch)*per, func(worker, i int) {
 			b := batch[i/per]
 			masks[worker].scan(b.mask(i%per), 0, 0)
 			mask := masks[worker].mask()
 			mask.IoU, mask.predicted = b.iou[i%per], true
 			results[b.prompt].Masks[i%per] = mask
 		})
-		done += len(batch)
-		return report(ctx, x, o.progress, done, len(prompts))
+		return r.Step(len(batch))
 	})
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ const batchFloats = 1 << 22
 // predictLowRes runs the decoder on all prompts, in batches that hold equally
 // many masks per prompt, and calls emit with every batch from the calling
 // goroutine. Memory is bounded by one batch.
-func (m *Model) predictLowRes(ctx context.Context, x nn.Exec, e *Embedding, prompts []Prompt, emit func(batch []lowResult) error) error {
+func (m *Model) predictLowRes(r *nn.Call, e *Embedding, prompts []Prompt, emit func(batch []lowResult) error) error {
 	order := make([]int, len(prompts))
 	for i := range prompts {
 		if err := prompts[i].check(4 * e.grid); err != nil {
@@ -114,24 +114,22 @@ func (m *Model) predictLowRes(ctx context.Context, x nn.Exec, e *Embedding, prom
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(i, j int) int { return compareShapes(&prompts[i], &prompts[j]) })
-	shared, err := m.sharedSide(ctx, x, e)
+	shared, err := m.sharedSide(r, e)
 	if err != nil {
 		return err
 	}
 	limit := max(batchFloats/len(e.features.Data), 1)
-	ws := m.decoding.get()
-	defer m.decoding.put(ws)
 	for len(order) > 0 {
 		first := &prompts[order[0]]
 		n := 1
 		for n < len(order) && n < limit && first.Mask == nil && compareShapes(first, &prompts[order[n]]) == 0 {
 			n++
 		}
-		mark := ws.Mark()
-		if err := m.predictBatch(ctx, x, &ws.Workspace, e, shared, prompts, order[:n], emit); err != nil {
+		mark := r.Mark()
+		if err := m.predictBatch(r, e, shared, prompts, order[:n], emit); err != nil {
 			return err
 		}
-		ws.Release(mark)
+		r.Release(mark)
 		order = order[n:]
 	}
 	return nil
@@ -159,16 +157,16 @@ func compareBools(a, b bool) int {
 
 // sharedSide is the image side of e for prompts without a mask, computed at
 // the first of them.
-func (m *Model) sharedSide(ctx context.Context, x nn.Exec, e *Embedding) (*imageSide, error) {
+func (m *Model) sharedSide(r *nn.Call, e *Embedding) (*imageSide, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.owner == m {
 		return e.shared, nil
 	}
-	side := m.decoder.imageSide(x, e.features, m.positions(x, e.grid), m.prompts.noMask, func(rows, cols int) blas32.General {
+	side := m.decoder.imageSide(r.Exec, e.features, m.positions(r.Team, e.grid), m.prompts.noMask, func(rows, cols int) blas32.General {
 		return nn.Matrix(make([]float32, rows*cols), rows, cols)
 	})
-	if err := ctx.Err(); err != nil {
+	if err := r.Context.Err(); err != nil {
 		return nil, err // and side is half done
 	}
 	e.shared, e.owner = side, m
@@ -176,33 +174,33 @@ func (m *Model) sharedSide(ctx context.Context, x nn.Exec, e *Embedding) (*image
 }
 
 // positions is the position encoding of a grid's cells.
-func (m *Model) positions(x nn.Exec, grid int) blas32.General {
+func (m *Model) positions(t *simd.Team, grid int) blas32.General {
 	if grid == m.geometry.grid {
 		return m.cellPositions
 	}
-	return m.prompts.positions(x.Team, grid)
+	return m.prompts.positions(t, grid)
 }
 
 // predictBatch runs the decoder on the prompts of the given indices, which
 // have equally many tokens and masks; with a mask prompt it is one.
-func (m *Model) predictBatch(ctx context.Context, x nn.Exec, ws *nn.Workspace, e *Embedding, side *imageSide, prompts []Prompt, indices []int, emit func(batch []lowResult) error) error {
+func (m *Model) predictBatch(r *nn.Call, e *Embedding, side *imageSide, prompts []Prompt, indices []int, emit func(batch []lowResult) error) error {
 	d, n := m.decoder, len(indices)
 	first := &prompts[indices[0]]
 	if first.Mask != nil {
-		dense := m.prompts.masks.apply(x, ws, first.Mask.Data, e.grid)
-		side = d.imageSide(x, e.features, side.positions, dense, ws.Matrix)
+		dense := m.prompts.masks.apply(r, first.Mask.Data, e.grid)
+		side = d.imageSide(r.Exec, e.features, side.positions, dense, r.Matrix)
 	}
 
 	tokens := d.outputTokens() + first.tokens()
-	initial := ws.Matrix(n*tokens, e.features.Cols)
+	initial := r.Matrix(n*tokens, e.features.Cols)
 	for b, i := range indices {
 		own := nn.Rows(initial, b*tokens, tokens)
 		m.initialTokens(own, e, &prompts[i])
-		if err := checkFinite(x.Kernel, "positions of points and corners", own); err != nil {
+		if err := checkFinite(r.Kernel, "positions of points and corners", own); err != nil {
 			return fmt.Errorf("sam: prompt %d: %w: %w", i, ErrPrompt, err)
 		}
 	}
-	p, err := d.transform(x, ws, side, initial, n, func(stage, int, *promptBatch) error { return ctx.Err() })
+	p, err := d.transform(r, side, initial, n)
 	if err != nil {
 		return err
 	}
@@ -213,12 +211,12 @@ func (m *Model) predictBatch(ctx context.Context, x nn.Exec, ws *nn.Workspace, e
 	if first.Single {
 		lo, hi = 0, 1
 	}
-	logits, iou := d.masks(x, ws, p, e.grid, lo, hi)
-	if err := ctx.Err(); err != nil {
+	logits, iou := d.masks(r, p, e.grid, lo, hi)
+	if err := r.Context.Err(); err != nil {
 		return err
 	}
 	for _, part := range []blas32.General{p.queries, iou, nn.Matrix(logits.Data, len(logits.Data)/e.grid, e.grid)} {
-		if err := checkFinite(x.Kernel, "masks", part); err != nil {
+		if err := checkFinite(r.Kernel, "masks", part); err != nil {
 			return fmt.Errorf("sam: prompt %d: %w", indices[0], err)
 		}
 	}

@@ -50,7 +50,7 @@ func checkPrompt(t *testing.T, f *golden.Fixture, m *Model, e *Embedding, prefix
 		f.Check(t, prefix+"sparse", nn.Rows(all, 5, n).Data)
 	}
 	if _, ok := f.OutputsRaw[prefix+"dense"]; ok {
-		dense := m.prompts.masks.apply(m.exec(), new(nn.Workspace), p.Mask.Data, e.grid)
+		dense := m.prompts.masks.apply(m.call(t), p.Mask.Data, e.grid)
 		f.Check(t, prefix+"dense", channelsFirst(dense))
 	}
 }

@@ -163,12 +163,12 @@ func (e *promptEncoder) embed(dst blas32.General, p *Prompt, scaleX, scaleY floa
 
 // apply returns the dense prompt of a mask of 4·grid × 4·grid logits, a row
 // per cell, cut from ws.
-func (m *maskEncoder) apply(x nn.Exec, ws *nn.Workspace, mask []float32, grid int) blas32.General {
-	dst := ws.Matrix(grid*grid, m.conv3.Weight.N())
-	mark := ws.Mark()
-	defer ws.Release(mark)
+func (m *maskEncoder) apply(r *nn.Call, mask []float32, grid int) blas32.General {
+	dst := r.Matrix(grid*grid, m.conv3.Weight.N())
+	mark := r.Mark()
+	defer r.Release(mark)
 	squares := func(src blas32.General, side int) blas32.General {
-		out := ws.Matrix(side*side/4, 4*src.Cols)
+		out := r.Matrix(side*side/4, 4*src.Cols)
 		for i := range out.Rows {
 			y, x := i/(side/2)*2, i%(side/2)*2
 			for j := range 4 {
@@ -177,15 +177,15 @@ func (m *maskEncoder) apply(x nn.Exec, ws *nn.Workspace, mask []float32, grid in
 		}
 		return out
 	}
-	half := ws.Matrix(4*grid*grid, m.conv1.Weight.N())
-	m.conv1.Apply(x, half, squares(nn.Matrix(mask, len(mask), 1), 4*grid), simd.Identity)
-	m.norm1.Apply(x, half, half)
-	x.Kernel.Activate(simd.GELU, half.Data)
-	cells := ws.Matrix(grid*grid, m.conv2.Weight.N())
-	m.conv2.Apply(x, cells, squares(half, 2*grid), simd.Identity)
-	m.norm2.Apply(x, cells, cells)
-	x.Kernel.Activate(simd.GELU, cells.Data)
-	m.conv3.Apply(x, dst, cells, simd.Identity)
+	half := r.Matrix(4*grid*grid, m.conv1.Weight.N())
+	m.conv1.Apply(r.Exec, half, squares(nn.Matrix(mask, len(mask), 1), 4*grid), simd.Identity)
+	m.norm1.Apply(r.Exec, half, half)
+	r.Kernel.Activate(simd.GELU, half.Data)
+	cells := r.Matrix(grid*grid, m.conv2.Weight.N())
+	m.conv2.Apply(r.Exec, cells, squares(half, 2*grid), simd.Identity)
+	m.norm2.Apply(r.Exec, cells, cells)
+	r.Kernel.Activate(simd.GELU, cells.Data)
+	m.conv3.Apply(r.Exec, dst, cells, simd.Identity)
 	return dst
 }
 

@@ -48,17 +48,17 @@ func resizeTable(table []float32, n, dim int) []float32 {
 // terms computes the relative-position terms of every query, in window order,
 // as Attention wants them: tokens × heads·side for key rows and for key
 // columns. q has the heads side by side.
-func (w *windows) terms(x nn.Exec, ws *nn.Workspace, q blas32.General, heads int, table *simd.Packed) (rows, cols blas32.General) {
+func (w *windows) terms(r *nn.Call, q blas32.General, heads int, table *simd.Packed) (rows, cols blas32.General) {
 	side, dim := w.size, q.Cols/heads
-	rows, cols = ws.Matrix(q.Rows, heads*side), ws.Matrix(q.Rows, heads*side)
+	rows, cols = r.Matrix(q.Rows, heads*side), r.Matrix(q.Rows, heads*side)
 	const block = 64
-	scratch := ws.Floats(x.Team.Size() * block * table.N())
-	x.Team.Do((q.Rows+block-1)/block, func(worker, i int) {
+	scratch := r.Floats(r.Team.Size() * block * table.N())
+	r.Team.Do((q.Rows+block-1)/block, func(worker, i int) {
 		lo := i * block
 		n := min(block, q.Rows-lo)
 		products := nn.Matrix(scratch[worker*block*table.N():], n, table.N())
 		for h := range heads {
-			x.Kernel.MatMul(nil, products, nn.Rows(nn.Cols(q, h*dim, dim), lo, n), table, simd.Epilogue{})
+			r.Kernel.MatMul(nil, products, nn.Rows(nn.Cols(q, h*dim, dim), lo, n), table, simd.Epilogue{})
 			for j := range n {
 				p, at := row(products, j), w.at[lo+j]
 				copy(row(rows, lo+j)[h*side:][:side], p[side-1-at.Y:])

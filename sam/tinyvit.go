@@ -160,7 +160,7 @@ func loadTinyBlock(l *loader, p string, width, heads, window int) tinyBlock {
 func abs(x int) int { return max(x, -x) }
 
 func (t *tinyViT) steps() int {
-	n := 1 + len(t.convs) + len(t.merges)
+	n := 1 + len(t.convs) + len(t.merges) + 1
 	for _, s := range t.stages {
 		n += len(s.blocks)
 	}
@@ -177,47 +177,48 @@ func (t *tinyViT) geometry(_ simd.Kernel, side int) *geometry {
 	return g
 }
 
-func (t *tinyViT) encode(x nn.Exec, ws *nn.Workspace, dst blas32.General, p Pixels, g *geometry, after observer) error {
+func (t *tinyViT) encode(r *nn.Call, dst blas32.General, p Pixels, g *geometry) error {
 	side := g.side / 4
-	tokens := t.embed(x, ws, p, g.side)
-	if err := after(stagePatches, 0, tokens); err != nil {
+	tokens := t.embed(r, p, g.side)
+	r.Show(tokens, "enc.patch_embed")
+	if err := r.Step(1); err != nil {
 		return err
 	}
-	block := 0
 	for i := range t.convs {
-		t.convs[i].apply(x, ws, tokens, side)
-		if err := after(stageBlock, block, tokens); err != nil {
+		t.convs[i].apply(r, tokens, side)
+		r.Show(tokens, "enc.layer0.block%d", i)
+		if err := r.Step(1); err != nil {
 			return err
 		}
-		block++
 	}
 	for i, s := range t.stages {
 		m := &t.merges[i]
-		merged := ws.Matrix(side/m.stride*(side/m.stride), m.out.Weight.N())
-		m.apply(x, ws, merged, tokens, side)
+		merged := r.Matrix(side/m.stride*(side/m.stride), m.out.Weight.N())
+		m.apply(r, merged, tokens, side)
 		tokens, side = merged, side/m.stride
-		if err := after(stageMerge, i, tokens); err != nil {
+		r.Show(tokens, "enc.layer%d.downsample", i)
+		if err := r.Step(1); err != nil {
 			return err
 		}
 		for j := range s.blocks {
-			s.blocks[j].apply(x, ws, tokens, s.heads, g.windows[i])
-			if err := after(stageBlock, block, tokens); err != nil {
+			s.blocks[j].apply(r, tokens, s.heads, g.windows[i])
+			r.Show(tokens, "enc.layer%d.block%d", i+1, j)
+			if err := r.Step(1); err != nil {
 				return err
 			}
-			block++
 		}
 	}
-	t.neck.apply(x, ws, dst, tokens, side)
-	return nil
+	t.neck.apply(r, dst, tokens, side)
+	return r.Step(1)
 }
 
 // embed is the stem: two convolutions of stride 2.
-func (t *tinyViT) embed(x nn.Exec, ws *nn.Workspace, p Pixels, side int) blas32.General {
-	tokens := ws.Matrix(side/4*(side/4), t.stem2.Weight.N())
-	mark := ws.Mark()
-	defer ws.Release(mark)
-	pixels := ws.Matrix(side*side, 3)
-	x.Team.Do(side, func(_, y int) {
+func (t *tinyViT) embed(r *nn.Call, p Pixels, side int) blas32.General {
+	tokens := r.Matrix(side/4*(side/4), t.stem2.Weight.N())
+	mark := r.Mark()
+	defer r.Release(mark)
+	pixels := r.Matrix(side*side, 3)
+	r.Team.Do(side, func(_, y int) {
 		line := pixels.Data[y*side*3:][:side*3]
 		clear(line)
 		if y >= p.Height {
@@ -229,63 +230,63 @@ func (t *tinyViT) embed(x nn.Exec, ws *nn.Workspace, p Pixels, side int) blas32.
 			}
 		}
 	})
-	half := ws.Matrix(side/2*(side/2), t.stem1.Weight.N())
-	t.stem1.apply(x, ws, half, pixels, side, 2, simd.GELU)
-	t.stem2.apply(x, ws, tokens, half, side/2, 2, simd.Identity)
+	half := r.Matrix(side/2*(side/2), t.stem1.Weight.N())
+	t.stem1.apply(r, half, pixels, side, 2, simd.GELU)
+	t.stem2.apply(r, tokens, half, side/2, 2, simd.Identity)
 	return tokens
 }
 
-func (m *mbConv) apply(x nn.Exec, ws *nn.Workspace, tokens blas32.General, side int) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
-	hidden := ws.Matrix(tokens.Rows, m.expand.Weight.N())
-	mixed := ws.Matrix(tokens.Rows, m.expand.Weight.N())
-	m.expand.Apply(x, hidden, tokens, simd.GELU)
-	m.depthwise.apply(x, mixed, hidden, side, 1, true)
-	m.project.ApplyAdd(x, tokens, mixed, tokens)
-	x.Team.Do(side, func(_, y int) {
-		x.Kernel.Activate(simd.GELU, nn.Rows(tokens, y*side, side).Data)
+func (m *mbConv) apply(r *nn.Call, tokens blas32.General, side int) {
+	mark := r.Mark()
+	defer r.Release(mark)
+	hidden := r.Matrix(tokens.Rows, m.expand.Weight.N())
+	mixed := r.Matrix(tokens.Rows, m.expand.Weight.N())
+	m.expand.Apply(r.Exec, hidden, tokens, simd.GELU)
+	m.depthwise.apply(r.Exec, mixed, hidden, side, 1, true)
+	m.project.ApplyAdd(r.Exec, tokens, mixed, tokens)
+	r.Team.Do(side, func(_, y int) {
+		r.Kernel.Activate(simd.GELU, nn.Rows(tokens, y*side, side).Data)
 	})
 }
 
-func (m *merging) apply(x nn.Exec, ws *nn.Workspace, dst, tokens blas32.General, side int) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
-	wide := ws.Matrix(tokens.Rows, dst.Cols)
-	mixed := ws.Matrix(dst.Rows, dst.Cols)
-	m.in.Apply(x, wide, tokens, simd.GELU)
-	m.depthwise.apply(x, mixed, wide, side, m.stride, true)
-	m.out.Apply(x, dst, mixed, simd.Identity)
+func (m *merging) apply(r *nn.Call, dst, tokens blas32.General, side int) {
+	mark := r.Mark()
+	defer r.Release(mark)
+	wide := r.Matrix(tokens.Rows, dst.Cols)
+	mixed := r.Matrix(dst.Rows, dst.Cols)
+	m.in.Apply(r.Exec, wide, tokens, simd.GELU)
+	m.depthwise.apply(r.Exec, mixed, wide, side, m.stride, true)
+	m.out.Apply(r.Exec, dst, mixed, simd.Identity)
 }
 
 // apply is windowed attention with a residual, a depthwise convolution
 // without one, and an MLP with one, in place.
-func (b *tinyBlock) apply(x nn.Exec, ws *nn.Workspace, tokens blas32.General, heads int, w *windows) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
-	normed := ws.Matrix(tokens.Rows, tokens.Cols)
-	mixed := ws.Matrix(tokens.Rows, tokens.Cols)
-	inner := ws.Mark()
+func (b *tinyBlock) apply(r *nn.Call, tokens blas32.General, heads int, w *windows) {
+	mark := r.Mark()
+	defer r.Release(mark)
+	normed := r.Matrix(tokens.Rows, tokens.Cols)
+	mixed := r.Matrix(tokens.Rows, tokens.Cols)
+	inner := r.Mark()
 
-	w.normalize(x, b.norm, normed, tokens)
-	qkv := ws.Matrix(tokens.Rows, 3*tokens.Cols)
-	b.qkv.Apply(x, qkv, normed, simd.Identity)
-	w.attend(x, ws, mixed, qkv, heads, b.fill, func(g windowGroup, dst blas32.General, a *simd.Attention) {
-		b.attendHeads(x, ws, dst, g, w.size, a)
+	w.normalize(r.Exec, b.norm, normed, tokens)
+	qkv := r.Matrix(tokens.Rows, 3*tokens.Cols)
+	b.qkv.Apply(r.Exec, qkv, normed, simd.Identity)
+	w.attend(r, mixed, qkv, heads, b.fill, func(g windowGroup, dst blas32.General, a *simd.Attention) {
+		b.attendHeads(r, dst, g, w.size, a)
 	})
-	w.unorder(x.Team, normed, mixed)
-	b.proj.ApplyAdd(x, tokens, normed, tokens)
-	ws.Release(inner)
+	w.unorder(r.Team, normed, mixed)
+	b.proj.ApplyAdd(r.Exec, tokens, normed, tokens)
+	r.Release(inner)
 
-	b.local.apply(x, mixed, tokens, w.grid, 1, false)
-	b.mlpNorm.Apply(x, normed, mixed)
-	b.mlp.ApplyAdd(x, tokens, normed, mixed, ws.Matrix(tokens.Rows, b.mlp.In.Weight.N()))
+	b.local.apply(r.Exec, mixed, tokens, w.grid, 1, false)
+	b.mlpNorm.Apply(r.Exec, normed, mixed)
+	b.mlp.ApplyAdd(r.Exec, tokens, normed, mixed, r.Matrix(tokens.Rows, b.mlp.In.Weight.N()))
 }
 
 // attendHeads runs a one head at a time, each with its own biases.
-func (b *tinyBlock) attendHeads(x nn.Exec, ws *nn.Workspace, dst blas32.General, g windowGroup, size int, a *simd.Attention) {
+func (b *tinyBlock) attendHeads(r *nn.Call, dst blas32.General, g windowGroup, size int, a *simd.Attention) {
 	n := size * size
-	mask := ws.Matrix(g.rows*g.cols, n)
+	mask := r.Matrix(g.rows*g.cols, n)
 	for h := range a.Heads {
 		biases := nn.Matrix(b.biases[h*n*n:], n, n)
 		one := *a
@@ -297,6 +298,6 @@ func (b *tinyBlock) attendHeads(x nn.Exec, ws *nn.Workspace, dst blas32.General,
 			one.Mask = mask
 		}
 		one.Q, one.K, one.V = nn.Cols(a.Q, h*a.HeadDim, a.HeadDim), nn.Cols(a.K, h*a.HeadDim, a.HeadDim), nn.Cols(a.V, h*a.HeadDim, a.HeadDim)
-		x.Kernel.Attend(x.Team, nn.Cols(dst, h*a.HeadDim, a.HeadDim), &one)
+		r.Kernel.Attend(r.Team, nn.Cols(dst, h*a.HeadDim, a.HeadDim), &one)
 	}
 }

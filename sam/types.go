@@ -3,6 +3,8 @@ package sam
 import (
 	"context"
 	"image"
+
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 )
 
 // Prompt says what to cut out: points, a box, both, or nothing at all, and
@@ -82,7 +84,7 @@ func (r Result) Logits(i int) []float32 {
 	if r.model == nil {
 		return nil
 	}
-	x, err := r.model.begin(context.Background())
+	x, err := nn.Take(context.Background(), r.model.kernel, r.model.workers)
 	if err != nil {
 		return nil // which needs a context that ends
 	}

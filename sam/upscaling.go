@@ -28,21 +28,21 @@ func loadUpscaling(l *loader, prefix string, width int) upscaling {
 // masks stores, for every prompt, the products of the upscaled cells with the
 // rows of hyper, one row per mask, in logits: prompts × masks × side × side
 // with side = 4·grid.
-func (u *upscaling) masks(x nn.Exec, ws *nn.Workspace, logits []float32, cells blas32.General, n, grid int, hyper blas32.General) {
-	mark := ws.Mark()
-	defer ws.Release(mark)
+func (u *upscaling) masks(r *nn.Call, logits []float32, cells blas32.General, n, grid int, hyper blas32.General) {
+	mark := r.Mark()
+	defer r.Release(mark)
 	masks, side := hyper.Rows/n, 4*grid
 	packed := make([]*simd.Packed, n)
 	for b := range packed {
-		packed[b] = simd.Pack(x.Kernel, nn.Rows(hyper, b*masks, masks))
+		packed[b] = simd.Pack(r.Kernel, nn.Rows(hyper, b*masks, masks))
 	}
 	per := cells.Rows / n
 	chunks := (per + cellsPerChunk - 1) / cellsPerChunk
 	quarter, eighth := cells.Cols/4, cells.Cols/8
 	size := cellsPerChunk * (4*quarter + 16*eighth + 16*masks)
-	scratch := ws.Floats(x.Team.Size() * size)
-	alone := nn.Exec{Kernel: x.Kernel}
-	x.Team.Do(n*chunks, func(worker, i int) {
+	scratch := r.Floats(r.Team.Size() * size)
+	alone := nn.Exec{Kernel: r.Kernel}
+	r.Team.Do(n*chunks, func(worker, i int) {
 		b, lo := i/chunks, i%chunks*cellsPerChunk
 		count := min(cellsPerChunk, per-lo)
 		buf := scratch[worker*size:][:size]
@@ -54,11 +54,11 @@ func (u *upscaling) masks(x nn.Exec, ws *nn.Workspace, logits []float32, cells b
 		twice := cut(4*count, quarter)
 		u.first.Apply(alone, nn.Matrix(twice.Data, count, 4*quarter), nn.Rows(cells, b*per+lo, count), simd.Identity)
 		u.norm.Apply(alone, twice, twice)
-		x.Kernel.Activate(simd.GELU, twice.Data)
+		r.Kernel.Activate(simd.GELU, twice.Data)
 		four := cut(16*count, eighth)
 		u.second.Apply(alone, nn.Matrix(four.Data, 4*count, 4*eighth), twice, simd.GELU)
 		products := cut(16*count, masks)
-		x.Kernel.MatMul(nil, products, four, packed[b], simd.Epilogue{})
+		r.Kernel.MatMul(nil, products, four, packed[b], simd.Epilogue{})
 
 		for j := range count {
 			y0, x0 := 4*((lo+j)/grid), 4*((lo+j)%grid)

@@ -97,9 +97,9 @@ func (w *windows) unorder(t *simd.Team, dst, src blas32.General) {
 // pad returns the keys and values of a group of partial windows as whole
 // ones, count·size² rows: kv has the group's own tokens in window order, fill
 // is what a padded token has.
-func (w *windows) pad(t *simd.Team, ws *nn.Workspace, g windowGroup, kv blas32.General, fill []float32) blas32.General {
-	dst := ws.Matrix(g.count*w.size*w.size, kv.Cols)
-	t.Do(g.count*w.size, func(_, i int) {
+func (w *windows) pad(r *nn.Call, g windowGroup, kv blas32.General, fill []float32) blas32.General {
+	dst := r.Matrix(g.count*w.size*w.size, kv.Cols)
+	r.Team.Do(g.count*w.size, func(_, i int) {
 		window, y := i/w.size, i%w.size
 		for x := range w.size {
 			src := fill
@@ -116,21 +116,21 @@ func (w *windows) pad(t *simd.Team, ws *nn.Workspace, g windowGroup, kv blas32.G
 // order, qkv queries, keys and values side by side; fill is the keys and
 // values of a padded token. call gets the attention of one group of windows,
 // to add its score terms and run it.
-func (w *windows) attend(x nn.Exec, ws *nn.Workspace, dst, qkv blas32.General, heads int, fill []float32,
+func (w *windows) attend(r *nn.Call, dst, qkv blas32.General, heads int, fill []float32,
 	call func(g windowGroup, dst blas32.General, a *simd.Attention)) {
 	width := dst.Cols
 	for _, g := range w.groups {
-		mark := ws.Mark()
+		mark := r.Mark()
 		own := nn.Rows(qkv, g.first, g.tokens())
 		kv := nn.Cols(own, width, 2*width)
 		if g.rows < w.size || g.cols < w.size {
-			kv = w.pad(x.Team, ws, g, kv, fill)
+			kv = w.pad(r, g, kv, fill)
 		}
 		call(g, nn.Rows(dst, g.first, g.tokens()), &simd.Attention{
 			Batch: g.count, Heads: heads, HeadDim: width / heads, Scale: float32(1 / math.Sqrt(float64(width/heads))),
 			Q: nn.Cols(own, 0, width), K: nn.Cols(kv, 0, width), V: nn.Cols(kv, width, width),
 		})
-		ws.Release(mark)
+		r.Release(mark)
 	}
 }
 

@@ -162,15 +162,14 @@ func half(s image.Point) image.Point { return s.Div(2) }
 // features returns the last maps of the pictures, in scratch memory.
 func (t *resNet) features(r *nn.Call, pictures []Pixels) (maps, error) {
 	m := t.stem(r, pictures)
-	r.Show("stem", m.x)
+	r.Show(m.x, "stem")
 	for _, stage := range t.stages {
 		for i := range stage {
-			if err := r.Context.Err(); err != nil {
+			m = stage[i].apply(r, m)
+			r.Show(m.x, "%s", stage[i].name)
+			if err := r.Step(1); err != nil {
 				return m, err
 			}
-			m = stage[i].apply(r, m)
-			r.Show(stage[i].name, m.x)
-			r.Step(1)
 		}
 	}
 	return m, nil
@@ -192,11 +191,11 @@ func (t *resNet) stem(r *nn.Call, pictures []Pixels) maps {
 		r.Team.Do(sizes[i].Y, func(_, y int) { stemPatches(patches, pictures[i], sizes[i].X, y) })
 		t.conv1.Apply(r.Exec, a, patches, simd.ReLU)
 		r.Release(mark)
-		t.conv2.Apply(r.Exec, r.Workspace, b, a, sizes[i], simd.ReLU)
+		t.conv2.Apply(r, b, a, sizes[i], simd.ReLU)
 	})
 	c := shaped(r.Workspace, sizes, t.width)
-	b.each(c, func(i int, b, c blas32.General) { t.conv3.Apply(r.Exec, r.Workspace, c, b, sizes[i], simd.ReLU) })
-	c.each(m, func(i int, c, m blas32.General) { nn.AveragePool(r.Exec, r.Workspace, m, c, sizes[i]) })
+	b.each(c, func(i int, b, c blas32.General) { t.conv3.Apply(r, c, b, sizes[i], simd.ReLU) })
+	c.each(m, func(i int, c, m blas32.General) { nn.AveragePool(r, m, c, sizes[i]) })
 	r.Release(mark)
 	return m
 }
@@ -243,7 +242,7 @@ func (b *bottleneck) apply(r *nn.Call, m maps) maps {
 	conv := shaped(r.Workspace, m.sizes, b.conv1.Weight.N())
 	b.conv1.Apply(r.Exec, inner.x, m.x, simd.ReLU)
 	inner.each(conv, func(i int, from, to blas32.General) {
-		b.conv2.Apply(r.Exec, r.Workspace, to, from, m.sizes[i], simd.ReLU)
+		b.conv2.Apply(r, to, from, m.sizes[i], simd.ReLU)
 	})
 	if b.halves {
 		conv, m = pooled(r, conv, y.sizes), pooled(r, m, y.sizes)
@@ -258,6 +257,6 @@ func (b *bottleneck) apply(r *nn.Call, m maps) maps {
 
 func pooled(r *nn.Call, m maps, sizes []image.Point) maps {
 	p := shaped(r.Workspace, sizes, m.x.Cols)
-	m.each(p, func(i int, from, to blas32.General) { nn.AveragePool(r.Exec, r.Workspace, to, from, m.sizes[i]) })
+	m.each(p, func(i int, from, to blas32.General) { nn.AveragePool(r, to, from, m.sizes[i]) })
 	return p
 }

@@ -286,15 +286,13 @@ func (c *CLIP) encodeSequences(ctx context.Context, seqs *sequences, o textOptio
 		tree := newTree(seqs.slice(lo, hi))
 		tiles := tree.tiles(plan.tile)
 		if o.progress != nil {
-			steps, all := 0, len(tiles)*len(t.blocks)
-			r.Step = func(n int) {
-				steps += n
+			r.Report(func(steps, all int) {
 				done := (float64(lo) + float64(steps)/float64(all)*float64(hi-lo)) / float64(seqs.count())
 				if n := int(done * float64(total)); n > reported {
 					reported = n
-					r.Outside(func() { o.progress(n, total) })
+					o.progress(n, total)
 				}
-			}
+			}, len(tiles)*len(t.blocks))
 		}
 		mark := r.Mark()
 		features, err := t.encode(r, tree, tiles)
@@ -337,9 +335,6 @@ func (t *textTower) encode(r *nn.Call, tree *tree, tiles []tile) (blas32.General
 	for l := range t.blocks {
 		b := &t.blocks[l]
 		for _, tile := range tiles {
-			if err := r.Context.Err(); err != nil {
-				return features, err
-			}
 			x := nn.Rows(x, tile.node, tile.rows)
 			qkv, scratch, hidden := nn.Rows(qkv, 0, tile.rows), nn.Rows(scratch, 0, tile.rows), nn.Rows(hidden, 0, tile.rows)
 			b.ln1.Apply(r.Exec, scratch, x)
@@ -354,7 +349,9 @@ func (t *textTower) encode(r *nn.Call, tree *tree, tiles []tile) (blas32.General
 					copy(ends.Data[(tile.first+i)*width:][:width], x.Data[(s.node+s.count-1-tile.node)*x.Stride:])
 				}
 			}
-			r.Step(1)
+			if err := r.Step(1); err != nil {
+				return features, err
+			}
 		}
 	}
 	for lo := 0; lo < ends.Rows; lo += rows {

@@ -1,7 +1,6 @@
 package vit
 
 import (
-	"fmt"
 	"image"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
@@ -150,7 +149,7 @@ func (p *pass) embed(pictures []Pixels, kind Positions) {
 		p.Release(mark)
 		copy(p.x.Data[s.row*p.x.Stride:], t.class)
 	}
-	p.Show("conv1", p.x)
+	p.Show(p.x, "conv1")
 	for _, s := range p.seqs {
 		table := t.table(s.grid, kind)
 		for i := range s.rows() {
@@ -159,7 +158,7 @@ func (p *pass) embed(pictures []Pixels, kind Positions) {
 		}
 	}
 	t.pre.Apply(p.Exec, p.x, p.x)
-	p.Show("ln_pre", p.x)
+	p.Show(p.x, "ln_pre")
 }
 
 // cut copies one row of patches of a picture, each as channel, row, column.
@@ -191,9 +190,6 @@ func (p *pass) groups(alone bool, f func(seqs []sequence, first int)) {
 // the rows of each plan beside or instead of them.
 func (p *pass) blocks() error {
 	for l, b := range p.schedule.blocks {
-		if err := p.Context.Err(); err != nil {
-			return err
-		}
 		if b.project {
 			p.project(l, p.x, p.qkv[l])
 		}
@@ -211,7 +207,9 @@ func (p *pass) blocks() error {
 			p.project(l, s.x, s.qkv[l])
 			p.operate(s, l, s.qkv)
 		}
-		p.Step(1)
+		if err := p.Step(1); err != nil {
+			return err
+		}
 	}
 	if last := p.schedule.blocks[len(p.schedule.blocks)-1]; p.schedule.classRows && last.finish == allRows {
 		p.gatherClass(p.x)
@@ -274,7 +272,7 @@ func (p *pass) untouched(l int) {
 		p.Kernel.Attend(p.Team, rowsOf(p.scratch, seqs), &a)
 	})
 	p.t.blocks[l].finish(p.Call, p.x, p.x, p.scratch, p.scratch, p.hidden)
-	p.Show(fmt.Sprint("block", l), p.x)
+	p.Show(p.x, "block%d", l)
 }
 
 // lastClassRows takes the class rows alone through the last block.
@@ -291,7 +289,7 @@ func (p *pass) lastClassRows(l int) {
 	n := len(p.seqs)
 	attended := nn.Rows(p.scratch, 0, n)
 	p.t.blocks[l].finish(p.Call, p.class, p.class, attended, attended, nn.Rows(p.hidden, 0, n))
-	p.Show(fmt.Sprintf("block%d.class", l), p.class)
+	p.Show(p.class, "block%d.class", l)
 }
 
 func (p *pass) gatherClass(x blas32.General) {
@@ -323,7 +321,7 @@ func (p *pass) operate(s *stream, l int, qkv []blas32.General) {
 	if !s.WithoutFFN {
 		b.feedForward(p.Call, s.x, p.scratch, p.hidden)
 	}
-	p.Show(fmt.Sprintf("block%d.new", l), s.x)
+	p.Show(s.x, "block%d.new", l)
 }
 
 // read stores LN_post and projection of every plan's rows.
@@ -338,7 +336,7 @@ func (p *pass) read(out [][]blas32.General) {
 			p.scatterClass(x)
 		}
 		p.t.post.Apply(p.Exec, p.scratch, x)
-		p.Show("ln_post", p.scratch)
+		p.Show(p.scratch, "ln_post")
 		for j, q := range p.seqs {
 			p.t.proj.Apply(p.Exec, out[j][s.plan], nn.Rows(p.scratch, q.row, q.rows()), simd.Identity)
 		}

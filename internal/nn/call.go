@@ -2,6 +2,7 @@ package nn
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/clipsurgery/clipsurgery/internal/scratch"
 	"github.com/clipsurgery/clipsurgery/simd"
@@ -16,12 +17,12 @@ type Call struct {
 	// Context ends the call: its workers then stop, and what they computed is
 	// void.
 	Context context.Context
-	// Step is called after each unit of work with the number of units done.
-	Step func(units int)
 	// Trace sees intermediate rows by the fixtures' names; nil outside tests.
 	Trace func(name string, rows blas32.General)
 
-	pool *scratch.Pool[Workspace]
+	progress    func(done, total int)
+	done, total int
+	pool        *scratch.Pool[Workspace]
 }
 
 // Begin takes workers for a call, which stop when ctx ends, then a workspace
@@ -35,7 +36,6 @@ func Begin(ctx context.Context, k simd.Kernel, workers *simd.Workers, pool *scra
 		Exec:      x,
 		Workspace: pool.Get(),
 		Context:   ctx,
-		Step:      func(int) {},
 		pool:      pool,
 	}, nil
 }
@@ -47,26 +47,27 @@ func (c *Call) End() {
 	c.pool.Put(c.Workspace)
 }
 
-// Report makes every step tell progress, which may be nil, how many of total
-// units are done.
+// Report makes the steps from here on tell progress, a user's function or nil,
+// how many of total units are done.
 func (c *Call) Report(progress func(done, total int), total int) {
-	if progress == nil {
-		return
-	}
-	done := 0
-	c.Step = func(units int) {
-		done += units
-		c.Outside(func() { progress(done, total) })
-	}
+	c.progress, c.done, c.total = progress, 0, total
 }
 
-// Outside calls a user's function, which may call the model, without holding
-// the workers. If the context ends meanwhile, the next look at it tells.
-func (c *Call) Outside(f func()) { _ = c.Team.Outside(c.Context, f) }
+// Step books units of work as done. It returns the error of a context that has
+// ended. The user's function may call the model: the workers are free meanwhile.
+func (c *Call) Step(units int) error {
+	c.done += units
+	if c.progress != nil {
+		if err := c.Team.Outside(c.Context, func() { c.progress(c.done, c.total) }); err != nil {
+			return err
+		}
+	}
+	return c.Context.Err()
+}
 
-// Show passes intermediate rows to Trace.
-func (c *Call) Show(name string, rows blas32.General) {
+// Show passes intermediate rows to Trace under a name, a format of args.
+func (c *Call) Show(rows blas32.General, name string, args ...any) {
 	if c.Trace != nil {
-		c.Trace(name, rows)
+		c.Trace(fmt.Sprintf(name, args...), rows)
 	}
 }

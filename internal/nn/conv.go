@@ -85,15 +85,15 @@ const patchFloats = 1 << 16
 
 // Apply stores act(conv(src) + bias) in dst, which must not be src. size is the
 // columns and rows of both maps. act is Identity or ReLU.
-func (c *Conv3x3) Apply(x Exec, ws *Workspace, dst, src blas32.General, size image.Point, act simd.Activation) {
+func (c *Conv3x3) Apply(r *Call, dst, src blas32.General, size image.Point, act simd.Activation) {
 	if src.Rows != size.X*size.Y || dst.Rows != src.Rows || src.Cols != c.in || dst.Cols != c.out ||
 		src.Stride != c.in || dst.Stride != c.out {
 		panic(fmt.Sprintf("nn: 3×3 convolution %d→%d of %d×%d into %d×%d on a map of %v",
 			c.in, c.out, src.Rows, src.Cols, dst.Rows, dst.Cols, size))
 	}
-	defer ws.Release(ws.Mark())
+	defer r.Release(r.Mark())
 	if c.method != Patches {
-		c.applyWinograd(x, ws, dst, src, size, act)
+		c.applyWinograd(r, dst, src, size, act)
 		return
 	}
 	// The patch matrix has 9 times the size of the map: it is made block by
@@ -101,18 +101,18 @@ func (c *Conv3x3) Apply(x Exec, ws *Workspace, dst, src blas32.General, size ima
 	cols := 9 * c.in
 	rows := blockSize(src.Rows, patchFloats/cols)
 	blocks := (src.Rows + rows - 1) / rows
-	patches := ws.Matrix(perWorker(x, blocks)*rows, cols)
-	x.Team.Do(blocks, func(worker, block int) {
+	patches := r.Matrix(perWorker(r.Exec, blocks)*rows, cols)
+	r.Team.Do(blocks, func(worker, block int) {
 		lo := block * rows
 		n := min(rows, src.Rows-lo)
 		p := Rows(patches, worker*rows, n)
 		const run = 16 // pixels
-		x.Team.Do((n+run-1)/run, func(_, i int) {
-			for r := i * run; r < min((i+1)*run, n); r++ {
-				patch(p.Data[r*cols:][:cols], src, size, lo+r)
+		r.Team.Do((n+run-1)/run, func(_, i int) {
+			for j := i * run; j < min((i+1)*run, n); j++ {
+				patch(p.Data[j*cols:][:cols], src, size, lo+j)
 			}
 		})
-		x.Kernel.MatMul(x.Team, Rows(dst, lo, n), p, c.taps, simd.Epilogue{Bias: c.bias, Act: act})
+		r.Kernel.MatMul(r.Team, Rows(dst, lo, n), p, c.taps, simd.Epilogue{Bias: c.bias, Act: act})
 	})
 }
 
@@ -162,19 +162,19 @@ func patch(dst []float32, src blas32.General, size image.Point, p int) {
 
 // AveragePool stores in dst the means of 2×2 pixels of src, whose columns and
 // rows are size; an odd last column or row is left out.
-func AveragePool(x Exec, ws *Workspace, dst, src blas32.General, size image.Point) {
+func AveragePool(r *Call, dst, src blas32.General, size image.Point) {
 	half := size.Div(2)
 	if src.Rows != size.X*size.Y || dst.Rows != half.X*half.Y || src.Cols != dst.Cols || src.Stride != src.Cols {
 		panic(fmt.Sprintf("nn: average pool of %d×%d into %d×%d on a map of %v", src.Rows, src.Cols, dst.Rows, dst.Cols, size))
 	}
-	defer ws.Release(ws.Mark())
+	defer r.Release(r.Mark())
 	line, n := size.X*src.Cols, src.Cols
-	sums := ws.Matrix(x.Team.Size(), line)
-	x.Team.Do(half.Y, func(worker, y int) {
+	sums := r.Matrix(r.Team.Size(), line)
+	r.Team.Do(half.Y, func(worker, y int) {
 		sum := sums.Data[worker*line:][:line]
-		x.Kernel.Add(sum, src.Data[2*y*line:][:line], src.Data[(2*y+1)*line:][:line])
+		r.Kernel.Add(sum, src.Data[2*y*line:][:line], src.Data[(2*y+1)*line:][:line])
 		for c := range half.X {
-			x.Kernel.Lerp(dst.Data[(y*half.X+c)*dst.Stride:][:n], sum[2*c*n:][:n], sum[(2*c+1)*n:][:n], 0.25, 0.25)
+			r.Kernel.Lerp(dst.Data[(y*half.X+c)*dst.Stride:][:n], sum[2*c*n:][:n], sum[(2*c+1)*n:][:n], 0.25, 0.25)
 		}
 	})
 }

@@ -69,10 +69,10 @@ func TestConv3x3(t *testing.T) {
 					for _, workers := range []int{1, 2, 5} {
 						team := simd.NewTeam(workers)
 						dst := Matrix(random(r, n*c.out), n, c.out)
-						var ws Workspace
-						conv.Apply(Exec{k, team}, &ws, dst, src, c.size, act)
+						r := &Call{Exec: Exec{k, team}, Workspace: new(Workspace)}
+						conv.Apply(r, dst, src, c.size, act)
 						team.Close()
-						require.Equal(t, scratch.Mark{}, ws.Mark())
+						require.Equal(t, scratch.Mark{}, r.Mark())
 						for i, v := range dst.Data {
 							if math.Abs(float64(v)-want[i]) > [...]float64{1e-6, 1e-6, 5e-6}[method]*scale[i] {
 								t.Fatalf("%v, %v, %d→%d, method %v: entry %d: want %v, got %v", k, c.size, c.in, c.out, method, i, want[i], v)
@@ -97,7 +97,7 @@ func TestAveragePool(t *testing.T) {
 			src := Matrix(random(r, n*c), n, c)
 			dst := Matrix(random(r, half.X*half.Y*c), half.X*half.Y, c)
 			team := simd.NewTeam(3)
-			AveragePool(Exec{k, team}, new(Workspace), dst, src, size)
+			AveragePool(&Call{Exec: Exec{k, team}, Workspace: new(Workspace)}, dst, src, size)
 			team.Close()
 			for p := range dst.Rows {
 				x, y := 2*(p%half.X), 2*(p/half.X)
@@ -128,10 +128,10 @@ func BenchmarkConv3x3(b *testing.B) {
 				src, dst := Matrix(random(r, n*c.in), n, c.in), Matrix(random(r, n*c.out), n, c.out)
 				team := simd.NewTeam(1)
 				defer team.Close()
-				var ws Workspace
+				r := &Call{Exec: Exec{k, team}, Workspace: new(Workspace)}
 				b.ReportAllocs()
 				for b.Loop() {
-					conv.Apply(Exec{k, team}, &ws, dst, src, size, simd.ReLU)
+					conv.Apply(r, dst, src, size, simd.ReLU)
 				}
 				b.ReportMetric(2*float64(n*9*c.in*c.out)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 			})

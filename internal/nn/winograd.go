@@ -60,17 +60,17 @@ type tiling struct {
 	act      simd.Activation
 }
 
-func (c *Conv3x3) applyWinograd(x Exec, ws *Workspace, dst, src blas32.General, size image.Point, act simd.Activation) {
+func (c *Conv3x3) applyWinograd(r *Call, dst, src blas32.General, size image.Point, act simd.Activation) {
 	m := c.method.tile()
-	t := tiling{Exec: x, Conv3x3: c, m: m, n: m + 2, dst: dst, src: src, size: size,
+	t := tiling{Exec: r.Exec, Conv3x3: c, m: m, n: m + 2, dst: dst, src: src, size: size,
 		tiles: size.Add(image.Pt(m-1, m-1)).Div(m), act: act}
 	entries := t.n * t.n
 	rows := blockSize(t.tiles.Y, tileFloats/(entries*(c.in+c.out)*t.tiles.X))
 	blocks := (t.tiles.Y + rows - 1) / rows
 	tiles := rows * t.tiles.X
-	scratch := ws.Matrix(x.Team.Size(), t.scratch())
-	input, output := ws.Matrix(perWorker(x, blocks), entries*tiles*c.in), ws.Matrix(perWorker(x, blocks), entries*tiles*c.out)
-	x.Team.Do(blocks, func(worker, block int) {
+	scratch := r.Matrix(r.Team.Size(), t.scratch())
+	input, output := r.Matrix(perWorker(r.Exec, blocks), entries*tiles*c.in), r.Matrix(perWorker(r.Exec, blocks), entries*tiles*c.out)
+	r.Team.Do(blocks, func(worker, block int) {
 		first := block * rows
 		count := min(rows, t.tiles.Y-first)
 		tiles := count * t.tiles.X
@@ -78,15 +78,15 @@ func (c *Conv3x3) applyWinograd(x Exec, ws *Workspace, dst, src blas32.General, 
 		y := Matrix(output.Data[worker*output.Stride:], entries*tiles, c.out)
 		// Of worker and inner one is 0: either this Do or the one inside is spread.
 		of := func(inner int) []float32 { return scratch.Data[max(worker, inner)*scratch.Stride:][:scratch.Cols] }
-		x.Team.Do(count, func(inner, i int) { t.transformInput(v, of(inner), count, i, first+i) })
-		x.Team.Do(entries, func(_, i int) {
+		r.Team.Do(count, func(inner, i int) { t.transformInput(v, of(inner), count, i, first+i) })
+		r.Team.Do(entries, func(_, i int) {
 			var e simd.Epilogue
 			if i == t.n+1 { // Aᵀ·M·A takes this entry once into every output
 				e.Bias = c.bias
 			}
-			x.Kernel.MatMul(nil, Rows(y, i*tiles, tiles), Rows(v, i*tiles, tiles), c.entries[i], e)
+			r.Kernel.MatMul(nil, Rows(y, i*tiles, tiles), Rows(v, i*tiles, tiles), c.entries[i], e)
 		})
-		x.Team.Do(count, func(inner, i int) { t.transformOutput(y, of(inner), count, i, first+i) })
+		r.Team.Do(count, func(inner, i int) { t.transformOutput(y, of(inner), count, i, first+i) })
 	})
 }
 
