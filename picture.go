@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/clipsurgery/clipsurgery/internal/option"
 	"github.com/clipsurgery/clipsurgery/internal/picturefile"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
@@ -21,25 +22,6 @@ var ErrPicture = picturefile.ErrPicture
 // ErrPictureSize reports a picture without pixels, or larger than the limit, see
 // [MaxPictureBytes]. It always comes with [ErrPicture].
 var ErrPictureSize = pix.ErrSize
-
-// PictureOption changes how [DecodePicture] and [OpenPicture] work.
-type PictureOption func(*pictureOptions)
-
-type pictureOptions struct {
-	ctx      context.Context
-	maxBytes int64
-}
-
-// MaxPictureBytes limits pictures to n bytes of pixels in 8 bits a channel, and
-// their files to as many. The default is 512 MiB: 178 million pixels of RGB, 134
-// million of RGBA or CMYK. Decoding takes up to about twice as much. Pictures
-// of more than 2^28 pixels are refused whatever the limit.
-func MaxPictureBytes(n int64) PictureOption { return func(o *pictureOptions) { o.maxBytes = n } }
-
-// PictureContext ends decoding when ctx does, with its error.
-func PictureContext(ctx context.Context) PictureOption {
-	return func(o *pictureOptions) { o.ctx = ctx }
-}
 
 // DecodePicture reads a PNG, JPEG, GIF, WebP, BMP or TIFF picture as Pillow does:
 // the container's whole picture (a GIF's logical screen with its first frame,
@@ -57,11 +39,8 @@ func DecodePicture(r io.Reader, opts ...PictureOption) (image.Image, error) {
 		return nil, fmt.Errorf("clipsurgery: %w: the reader is nil", ErrPicture)
 	}
 	o := pictureOptions{context.Background(), picturefile.MaxBytes}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if o.ctx == nil || o.maxBytes < 1 {
-		return nil, fmt.Errorf("clipsurgery: %w", errors.Join(ErrPicture, errors.New("a context and a limit of at least a byte are needed")))
+	if err := option.Apply(&o, opts, PictureOption.picture); err != nil {
+		return nil, fmt.Errorf("clipsurgery: %w", err)
 	}
 	p, err := picturefile.Decode(o.ctx, r, o.maxBytes)
 	if err != nil {

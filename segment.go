@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clipsurgery/clipsurgery/internal/option"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 	"github.com/clipsurgery/clipsurgery/sam"
 	"github.com/clipsurgery/clipsurgery/surgery"
@@ -41,75 +42,6 @@ type Cutout struct {
 	// lacks, as in [surgery.Scores.Points].
 	Err error
 }
-
-// Option changes how [Segment] works.
-type Option func(*options)
-
-type options struct {
-	among        []string
-	single       bool
-	combine      bool
-	components   bool
-	rerank       bool
-	threshold    float32
-	minPresence  float32
-	imageOptions []vit.ImageOption
-	textOptions  []vit.TextOption
-}
-
-// Among gives labels that pictures may show besides those to cut out: with
-// them the map of a label is freed of what it shares with others.
-func Among(labels ...string) Option { return func(o *options) { o.among = labels } }
-
-// SingleText makes the map of every label by itself, freed of what it shares
-// with the empty text instead of other labels.
-func SingleText() Option { return func(o *options) { o.single = true } }
-
-// Combine cuts out what all labels name together, as one object: "person" and
-// "bench" are one mask. It implies [SingleText].
-func Combine() Option { return func(o *options) { o.combine, o.single = true, true } }
-
-// Components prompts for each part of the foreground clicks by itself and joins
-// the masks: two birds, two prompts. Clicks are of one part if their cells of
-// the halved grid touch by a side or a corner.
-//
-// With the demo models of package shapes, on two sets of 200 scenes drawn from
-// the seeds 900000 and 910000, the mean IoU of nouns that name several objects
-// with all of them grows from 0.481 and 0.416 to 0.641 and 0.628; that of nouns
-// that name one object goes from 0.651 and 0.655 to 0.651 and 0.660.
-func Components() Option { return func(o *options) { o.components = true } }
-
-// Rerank takes of the segmenter's guesses the one that correlates best with the
-// heat map, instead of the one that the segmenter thinks best of: small objects
-// lose to what they lie on otherwise.
-//
-// On the scenes of [Components] the mean IoU of nouns that name one object
-// grows from 0.651 and 0.655 to 0.672 and 0.670, where always taking the best
-// guess would give 0.673 and 0.673; that of coloured shapes from 0.783 and
-// 0.765 to 0.792 and 0.772 of 0.795 and 0.775. With Components, whose prompts
-// are less ambiguous, it adds less than a hundredth.
-func Rerank() Option { return func(o *options) { o.rerank = true } }
-
-// Threshold is the value of the heat map, 0–1, from which on it is clicked;
-// 0.8 by default.
-func Threshold(t float32) Option { return func(o *options) { o.threshold = t } }
-
-// MinPresence answers [ErrNotPresent] for labels with a [Cutout.Presence]
-// under x. Without it every label is found somewhere.
-//
-// What is a good minimum depends on the model, and a little on the labels. With
-// the demo CLIP, on the scenes of [Components], the presence of a noun that a
-// picture shows is above that of another one that it does not show in 96 and
-// 97 % of the cases (AUROC, of coloured shapes 97 %): a minimum of -0.11 gives
-// up 5 % of the nouns that are there and refuses 82 to 84 % of the others.
-func MinPresence(x float32) Option { return func(o *options) { o.minPresence = x } }
-
-// ImageOptions says how the picture enters CLIP, such as [vit.Resize] for
-// finer maps. [vit.Operate] is not among them.
-func ImageOptions(opts ...vit.ImageOption) Option { return func(o *options) { o.imageOptions = opts } }
-
-// TextOptions says how labels are encoded, such as [vit.WithProgress].
-func TextOptions(opts ...vit.TextOption) Option { return func(o *options) { o.textOptions = opts } }
 
 // Segment cuts out of a picture what texts name: CLIP Surgery finds where each
 // label is, clicks there and beside it prompt the segmenter, and its best mask
@@ -154,8 +86,8 @@ func NewSegmenter(ctx context.Context, clip *vit.CLIP, model *sam.Model, labels 
 	}
 	s := &Segmenter{clip: clip, model: model, labels: slices.Clone(labels)}
 	s.threshold, s.minPresence = 0.8, float32(math.Inf(-1))
-	for _, o := range opts {
-		o(&s.options)
+	if err := option.Apply(&s.options, opts, Option.segment); err != nil {
+		return nil, fmt.Errorf("clipsurgery: %w", err)
 	}
 	all := s.labels
 	if !s.single {

@@ -138,7 +138,7 @@ func TestSegmentErrors(t *testing.T) {
 	}
 	// One of them is found: no error but its own.
 	least := (cutouts[0].Presence + cutouts[1].Presence) / 2
-	some, err := clipsurgery.Segment(ctx, clip, model, picture, labels, clipsurgery.MinPresence(least))
+	some, err := clipsurgery.Segment(ctx, clip, model, picture, labels, clipsurgery.MinPresence(float64(least)))
 	require.NoError(t, err)
 	for i, c := range some {
 		if cutouts[i].Presence < least {
@@ -153,7 +153,7 @@ func TestSegmentErrors(t *testing.T) {
 
 	_, err = clipsurgery.Segment(ctx, clip, model, picture, labels, clipsurgery.Threshold(2))
 	require.ErrorIs(t, err, surgery.ErrThreshold)
-	_, err = clipsurgery.Segment(ctx, clip, model, picture, labels, clipsurgery.Threshold(float32(math.NaN())))
+	_, err = clipsurgery.Segment(ctx, clip, model, picture, labels, clipsurgery.Threshold(math.NaN()))
 	require.ErrorIs(t, err, surgery.ErrThreshold)
 	_, err = clipsurgery.Segment(ctx, clip, model, picture, []string{""})
 	require.ErrorIs(t, err, surgery.ErrConstant, "the empty text is what all texts share")
@@ -180,8 +180,8 @@ func TestSegmentMisuse(t *testing.T) {
 	require.ErrorIs(t, err, vit.ErrConfig)
 	_, err = clipsurgery.NewSegmenter(ctx, clip, nil, labels)
 	require.ErrorIs(t, err, sam.ErrConfig)
-	_, err = clipsurgery.Segment(ctx, clip, model, picture, labels, clipsurgery.MinPresence(float32(math.NaN())))
-	require.ErrorIs(t, err, clipsurgery.ErrNotPresent)
+	_, err = clipsurgery.Segment(ctx, clip, model, picture, labels, clipsurgery.MinPresence(math.NaN()))
+	require.ErrorIs(t, err, surgery.ErrThreshold)
 	for _, img := range []image.Image{nil, (*image.NRGBA)(nil), image.NewGray(image.Rectangle{})} {
 		_, err = clipsurgery.Segment(ctx, clip, model, img, labels)
 		require.ErrorIs(t, err, sam.ErrSize)

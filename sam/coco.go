@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/internal/option"
 	"github.com/clipsurgery/clipsurgery/internal/runs"
 )
 
@@ -52,24 +53,6 @@ func FromRuns(size image.Point, counts []uint32) (Mask, error) {
 	return Mask{Size: size, runs: all}, nil
 }
 
-// COCOOption is an option of [WriteCOCO].
-type COCOOption interface{ coco(*cocoOptions) }
-
-type cocoOptions struct {
-	size  image.Point
-	given bool
-}
-
-type cocoOption func(*cocoOptions)
-
-func (f cocoOption) coco(o *cocoOptions) { f(o) }
-
-// PictureSize tells [WriteCOCO] the size of the picture in pixels, which it
-// otherwise knows from its masks alone.
-func PictureSize(size image.Point) COCOOption {
-	return cocoOption(func(o *cocoOptions) { o.size, o.given = size, true })
-}
-
 // WriteCOCO writes masks of one picture as a COCO data set in JSON: the
 // picture with the id 1, an annotation with compressed run lengths for each
 // mask, and one category, "object". Boxes are x, y, width and height and hold the
@@ -83,14 +66,10 @@ func PictureSize(size image.Point) COCOOption {
 // of different sizes are [ErrSize].
 func WriteCOCO(w io.Writer, file string, masks []Mask, opts ...COCOOption) error {
 	var o cocoOptions
-	for _, opt := range opts {
-		opt.coco(&o)
+	if err := option.Apply(&o, opts, COCOOption.coco); err != nil {
+		return fmt.Errorf("sam: %w", err)
 	}
-	if o.given {
-		if err := checkSize(o.size); err != nil {
-			return fmt.Errorf("sam: PictureSize: %w", err)
-		}
-	} else if len(masks) > 0 {
+	if o.size == (image.Point{}) && len(masks) > 0 {
 		o.size = masks[0].Size
 	}
 	set := cocoSet{

@@ -6,26 +6,9 @@ import (
 	"image"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/internal/option"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
-
-// EncodeOption changes how a picture is encoded.
-type EncodeOption interface{ encode(*encodeOptions) }
-
-type encodeOptions struct {
-	side     int
-	progress func(done, total int)
-}
-
-// ProgressOption is an option of the calls that take long.
-type ProgressOption func(done, total int)
-
-func (p ProgressOption) encode(o *encodeOptions) { o.progress = p }
-
-// WithProgress calls f as the work goes on, from the goroutine of the call,
-// with total the same in every call and done equal to it in the last. f may use
-// the model: the call's workers are free meanwhile.
-func WithProgress(f func(done, total int)) ProgressOption { return f }
 
 // Encode runs the image encoder on a picture. This is the expensive step; any
 // number of prompts can be asked of its result. A picture that is nil, empty or
@@ -35,9 +18,9 @@ func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOptio
 	if err := m.ready(); err != nil {
 		return nil, err
 	}
-	o := encodeOptions{side: m.geometry.side}
-	for _, opt := range opts {
-		opt.encode(&o)
+	var o encodeOptions
+	if err := option.Apply(&o, opts, EncodeOption.encode); err != nil {
+		return nil, fmt.Errorf("sam: %w", err)
 	}
 	if o.side == 0 {
 		o.side = m.geometry.side

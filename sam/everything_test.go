@@ -21,14 +21,14 @@ type amgRun struct {
 		PerSide   int     `json:"points_per_side"`
 		PerBatch  int     `json:"points_per_batch"`
 		Layers    int     `json:"crop_n_layers"`
-		Overlap   float32 `json:"crop_overlap_ratio"`
+		Overlap   float64 `json:"crop_overlap_ratio"`
 		Downscale int     `json:"crop_n_points_downscale_factor"`
 		Area      int     `json:"min_mask_region_area"`
-		IoU       float32 `json:"pred_iou_thresh"`
-		Stability float32 `json:"stability_score_thresh"`
-		Offset    float32 `json:"stability_score_offset"`
-		BoxNMS    float32 `json:"box_nms_thresh"`
-		CropNMS   float32 `json:"crop_nms_thresh"`
+		IoU       float64 `json:"pred_iou_thresh"`
+		Stability float64 `json:"stability_score_thresh"`
+		Offset    float64 `json:"stability_score_offset"`
+		BoxNMS    float64 `json:"box_nms_thresh"`
+		CropNMS   float64 `json:"crop_nms_thresh"`
 	}
 	Records []struct {
 		Area      int
@@ -181,9 +181,10 @@ func TestEverythingCorner(t *testing.T) {
 
 func TestEverythingErrors(t *testing.T) {
 	m, e := tiny(t)
-	nan := float32(math.NaN())
+	nan := math.NaN()
 	for name, o := range map[string]EverythingOption{
 		"no points":     PointsPerSide(0),
+		"few points":    PointsPerSide(-1),
 		"many points":   PointsPerSide(1 << 30),
 		"no batch":      PointsPerBatch(0),
 		"layers":        CropLayers(-1),
@@ -209,7 +210,11 @@ func TestEverythingErrors(t *testing.T) {
 		_, err = m.Everything(t.Context(), image.NewGray(image.Rect(0, 0, 9, 9)), o)
 		require.ErrorIs(t, err, ErrOption, name)
 	}
-	_, err := m.EverythingFrom(t.Context(), e, CropLayers(1))
+	_, err := m.EverythingFrom(t.Context(), e, PointsPerSide(-1), PointsPerSide(1))
+	require.ErrorIs(t, err, ErrOption, "checked where it is given")
+	_, err = m.EverythingFrom(t.Context(), e, nil, PointsPerSide(1))
+	require.NoError(t, err, "a nil option is none")
+	_, err = m.EverythingFrom(t.Context(), e, CropLayers(1))
 	require.ErrorIs(t, err, ErrOption)
 	_, err = m.Everything(t.Context(), image.NewGray(image.Rect(0, 0, 9, 9)), CropLayers(1), PointGrids(pointGrid(2)))
 	require.ErrorIs(t, err, ErrOption, "a grid for each layer")

@@ -34,57 +34,6 @@ type Model struct {
 	cellPositions blas32.General // position encoding of the grid's cells
 }
 
-// Option changes how a model is loaded or computes.
-type Option interface{ load(*options) }
-
-type options struct {
-	workers int
-	kernel  simd.Kernel
-	heads   int
-	eps     float32
-	side    int
-}
-
-type option func(*options)
-
-func (f option) load(o *options) { f(o) }
-
-// DecoderHeads gives the attention heads of the decoder, which no shape tells.
-// It overrides what the checkpoint says in its config.json
-// (mask_decoder_config.num_attention_heads) or metadata (decoder_num_heads);
-// the default is 8, which all published models have. 0 is as good as none.
-func DecoderHeads(n int) Option { return option(func(o *options) { o.heads = n }) }
-
-// DecoderEpsilon gives the epsilon of the layer norms in the decoder's two-way
-// layers. Meta's code has 1e-5, the default; Hugging Face's SamModel has what
-// its config.json says, usually 1e-6, which is the default for such a
-// checkpoint. Logits differ by about 4e-4.
-func DecoderEpsilon(eps float32) Option { return option(func(o *options) { o.eps = eps }) }
-
-// WithWorkers bounds how many goroutines the calls on the model use together;
-// n <= 0, the default, means GOMAXPROCS. Results do not depend on it.
-func WithWorkers(n int) Option { return option(func(o *options) { o.workers = n }) }
-
-// WithKernel computes with k instead of the machine's best.
-func WithKernel(k simd.Kernel) Option { return option(func(o *options) { o.kernel = k }) }
-
-// InputSize makes the longest side of the encoder's input n pixels, rounded
-// down to whole cells of the grid, instead of the model's own size: fewer
-// pixels cost less time and some quality. Positions are interpolated. Given
-// to [Load] it is the model's default, given to [Model.Encode] it holds for
-// one picture.
-//
-// On the 24 held-out scenes of package shapes, 128 pixels like its demo model,
-// masks from boxes have a mean IoU of 0.917 at that size, 0.859 at 96 pixels,
-// 0.727 at 64 and 0.949 at 192.
-func InputSize(n int) SizeOption { return SizeOption(n) }
-
-// SizeOption is an option of [Load] and of [Model.Encode].
-type SizeOption int
-
-func (n SizeOption) load(o *options)         { o.side = int(n) }
-func (n SizeOption) encode(o *encodeOptions) { o.side = int(n) }
-
 // Open loads a checkpoint from a file, a shard index, or a directory in
 // Hugging Face layout. Errors are those of [weights.Open] and [Load].
 func Open(path string, opts ...Option) (*Model, error) {
@@ -107,9 +56,9 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 	if f == nil {
 		return nil, fmt.Errorf("sam: %w: the file is nil", ErrConfig)
 	}
-	o := options{kernel: simd.Best()}
-	for _, opt := range opts {
-		opt.load(&o)
+	o, err := optionsOf(opts)
+	if err != nil {
+		return nil, fmt.Errorf("sam: %w", err)
 	}
 	view, err := weights.NewView(f, names())
 	if err != nil {

@@ -7,18 +7,10 @@ import (
 	"slices"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
+	"github.com/clipsurgery/clipsurgery/internal/option"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"gonum.org/v1/gonum/blas/blas32"
 )
-
-// PredictOption changes how masks are predicted.
-type PredictOption interface{ predict(*predictOptions) }
-
-type predictOptions struct {
-	progress func(done, total int)
-}
-
-func (p ProgressOption) predict(o *predictOptions) { o.progress = p }
 
 // Predict asks for the masks of prompts on one picture, one result per prompt
 // in their order. Prompts may be of any kinds; those with equally many tokens
@@ -37,8 +29,8 @@ func (m *Model) Predict(ctx context.Context, e *Embedding, prompts []Prompt, opt
 		return nil, err
 	}
 	var o predictOptions
-	for _, opt := range opts {
-		opt.predict(&o)
+	if err := option.Apply(&o, opts, PredictOption.predict); err != nil {
+		return nil, fmt.Errorf("sam: %w", err)
 	}
 	r, err := m.begin(ctx, &m.decoding)
 	if err != nil {

@@ -9,6 +9,8 @@ var (
 	// ErrThreshold reports that no cell reaches the threshold, or a threshold
 	// or logit scale that is not finite.
 	ErrThreshold = errors.New("no cell reaches the threshold")
+	// ErrOption reports a refinement that means nothing.
+	ErrOption = errors.New("option")
 	// ErrGrid reports a grid too small to be halved, or one that does not fit
 	// the number of rows.
 	ErrGrid = errors.New("grid does not fit")

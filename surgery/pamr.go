@@ -33,16 +33,21 @@ func DefaultPAMR() PAMR { return PAMR{10, []int{8, 16}} }
 // maxIterations bounds PAMR: scores are flat long before.
 const maxIterations = 1000
 
-// refine smooths planes of the size of the picture, in place.
-func (p PAMR) refine(ctx context.Context, team *simd.Team, img image.Image, planes [][]float32) error {
+// check reports a refinement that means nothing.
+func (p PAMR) check() error {
 	if p.Iterations < 0 || p.Iterations > maxIterations || len(p.Distances) == 0 {
-		return fmt.Errorf("surgery: PAMR of %d iterations at distances %v", p.Iterations, p.Distances)
+		return fmt.Errorf("%w: PAMR of %d iterations at distances %v, want 0 to %d at one distance or more", ErrOption, p.Iterations, p.Distances, maxIterations)
 	}
 	for _, d := range p.Distances {
 		if d < 1 {
-			return fmt.Errorf("surgery: PAMR at distance %d", d)
+			return fmt.Errorf("%w: PAMR at distance %d, want at least 1 pixel", ErrOption, d)
 		}
 	}
+	return nil
+}
+
+// refine smooths planes of the size of the picture, in place.
+func (p PAMR) refine(ctx context.Context, team *simd.Team, img image.Image, planes [][]float32) error {
 	rgb, err := pix.ToRGB(ctx, img)
 	if err != nil {
 		return fmt.Errorf("surgery: PAMR: %w", err)

@@ -7,78 +7,14 @@ import (
 
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/vit"
-	"gonum.org/v1/gonum/blas/blas32"
 )
-
-// SegmentOption changes how a picture is segmented.
-type SegmentOption func(*segmenter)
-
-type segmenter struct {
-	plan       vit.Plan
-	score      func(*vit.Features, blas32.General) (*Scores, error)
-	windows    *vit.Windows
-	encode     []vit.ImageOption
-	scale      float32
-	background int
-	threshold  float32
-	among      []bool
-	pamr       *PAMR
-}
-
-// WithPlan encodes under a plan instead of [CLIPSurgery].
-func WithPlan(p vit.Plan) SegmentOption { return func(s *segmenter) { s.plan = p } }
-
-// WithScores takes the scores from f, such as [FeatureSurgery], instead of
-// [Similarity].
-func WithScores(f func(*vit.Features, blas32.General) (*Scores, error)) SegmentOption {
-	return func(s *segmenter) { s.score = f }
-}
-
-// WithEncoding passes options to the encoder: how the picture is resized, and
-// progress. The default is the model's own square.
-func WithEncoding(opts ...vit.ImageOption) SegmentOption {
-	return func(s *segmenter) { s.encode = append(s.encode, opts...) }
-}
-
-// SlidingWindow resizes the picture to a short side and encodes windows of it;
-// where they overlap, scores are averaged. The protocol of the field (SCLIP,
-// NACLIP and others) is [DefaultWindows].
-func SlidingWindow(w vit.Windows) SegmentOption { return func(s *segmenter) { s.windows = &w } }
-
-// DefaultWindows are the windows of the field's protocol for PASCAL VOC,
-// PASCAL Context and COCO: short side 336, window 224, stride 112.
-func DefaultWindows() vit.Windows { return vit.Windows{ShortSide: 336, Side: 224, Stride: 112} }
-
-// LogitScale is by how much scores are multiplied before the softmax over all
-// texts that [Background] compares with its threshold; the default, 40, is the
-// one of SCLIP and NACLIP.
-func LogitScale(x float32) SegmentOption { return func(s *segmenter) { s.scale = x } }
-
-// Background gives pixels to the class of that index where the probability of
-// the best class is under the threshold. Without it every pixel gets its best
-// class.
-func Background(class int, threshold float32) SegmentOption {
-	return func(s *segmenter) { s.background, s.threshold = class, threshold }
-}
-
-// Among leaves only classes for which present is true to choose from.
-func Among(present []bool) SegmentOption { return func(s *segmenter) { s.among = present } }
-
-// Refine smooths scores along the edges of the picture before labels are taken.
-// It holds texts × pixels floats.
-func Refine(p PAMR) SegmentOption { return func(s *segmenter) { s.pamr = &p } }
-
-func newSegmenter(opts []SegmentOption) *segmenter {
-	s := &segmenter{plan: CLIPSurgery(), score: Similarity, scale: 40}
-	for _, o := range opts {
-		o(s)
-	}
-	return s
-}
 
 // Segment gives every pixel of a picture a class of the vocabulary.
 func Segment(ctx context.Context, clip *vit.CLIP, img image.Image, v *Vocabulary, opts ...SegmentOption) (*LabelMap, error) {
-	s := newSegmenter(opts)
+	s, err := newSegmenter(opts)
+	if err != nil {
+		return nil, err
+	}
 	if err := v.check(); err != nil {
 		return nil, err
 	}
@@ -116,17 +52,16 @@ func Label(ctx context.Context, img image.Image, scores []*Scores, v *Vocabulary
 	if err := v.check(); err != nil {
 		return nil, err
 	}
-	return newSegmenter(opts).label(ctx, simd.NewWorkers(0), img, scores, v)
+	s, err := newSegmenter(opts)
+	if err != nil {
+		return nil, err
+	}
+	return s.label(ctx, simd.NewWorkers(0), img, scores, v)
 }
 
 func (s *segmenter) label(ctx context.Context, workers *simd.Workers, img image.Image, scores []*Scores, v *Vocabulary) (*LabelMap, error) {
 	if s.threshold > 0 && (s.background < 0 || s.background >= len(v.Classes)) {
 		return nil, fmt.Errorf("surgery: %w: background is class %d of %d", ErrLabel, s.background, len(v.Classes))
-	}
-	for name, x := range map[string]float32{"threshold": s.threshold, "logit scale": s.scale} {
-		if x-x != 0 {
-			return nil, fmt.Errorf("surgery: %w: %s %v is not finite", ErrThreshold, name, x)
-		}
 	}
 	if s.among != nil && len(s.among) != len(v.Classes) {
 		return nil, fmt.Errorf("surgery: %w: choice among %d classes of %d", ErrLabel, len(s.among), len(v.Classes))

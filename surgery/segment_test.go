@@ -47,7 +47,7 @@ func TestLabel(t *testing.T) {
 		gridOf(image.Pt(3, 5), 4, size, image.Rect(5, 6, 20, 17), "c"),
 	}
 	v := vocabularyOf()
-	for _, threshold := range []float32{0, 0.5} {
+	for _, threshold := range []float64{0, 0.5} {
 		const scale = 3
 		got, err := Label(ctx, nil, scores, v, LogitScale(scale), Background(1, threshold))
 		require.NoError(t, err)
@@ -231,9 +231,9 @@ func TestSegmentScene(t *testing.T) {
 		opts  []SegmentOption
 	}{
 		"whole":   {0.4, nil},
-		"large":   {0.1, []SegmentOption{WithEncoding(vit.Resize(192))}},
+		"large":   {0.1, []SegmentOption{ImageOptions(vit.Resize(192))}},
 		"windows": {0.25, []SegmentOption{SlidingWindow(vit.Windows{ShortSide: 144, Side: 96, Stride: 48})}},
-		"refined": {0.4, []SegmentOption{Refine(PAMR{5, []int{1, 2}}), WithPlan(CLIPSurgery())}},
+		"refined": {0.4, []SegmentOption{Refine(PAMR{5, []int{1, 2}}), Operate(CLIPSurgery())}},
 	} {
 		m, err := Segment(ctx, clip, scene.Picture, v, c.opts...)
 		require.NoError(t, err, name)
@@ -294,7 +294,7 @@ func TestNotFiniteOptions(t *testing.T) {
 	v := &Vocabulary{Classes: []string{"a", "b"}, Text: general([]float32{1, 0, 0, 1}, 2, 2), Of: []int{0, 1}}
 	_, err := Label(t.Context(), nil, []*Scores{scores}, v, Background(0, 0.5))
 	require.NoError(t, err)
-	for _, x := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+	for _, x := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e300} {
 		for _, o := range []SegmentOption{Background(0, x), LogitScale(x)} {
 			_, err := Label(t.Context(), nil, []*Scores{scores}, v, o)
 			require.ErrorIs(t, err, ErrThreshold)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/clipsurgery/clipsurgery/internal/option"
 	"golang.org/x/text/encoding/unicode"
 )
 
@@ -79,8 +80,12 @@ func (t *Tokenizer) each(clean string, yield func(id, start, end, word int)) {
 	}
 }
 
-// Option changes what [Tokenizer.Tokenize] returns.
-type Option func(*options)
+// Option is an option of [Tokenizer.Tokenize]. Of equal options the last counts.
+type Option interface{ tokenize(*options) error }
+
+type tokenizeOption func(*options)
+
+func (f tokenizeOption) tokenize(o *options) error { f(o); return nil }
 
 type options struct {
 	context  int
@@ -89,11 +94,11 @@ type options struct {
 
 // ContextLength sets the number of ids returned. The default is
 // [DefaultContext].
-func ContextLength(n int) Option { return func(o *options) { o.context = n } }
+func ContextLength(n int) Option { return tokenizeOption(func(o *options) { o.context = n }) }
 
 // Truncate cuts a text that is too long for the context, keeping the end token
 // last. Without it such a text is an error.
-func Truncate() Option { return func(o *options) { o.truncate = true } }
+func Truncate() Option { return tokenizeOption(func(o *options) { o.truncate = true }) }
 
 // Tokenize returns what a text tower takes: the start token, the tokens of
 // text, the end token, and zeros up to the context length. A text that does
@@ -103,8 +108,8 @@ func Truncate() Option { return func(o *options) { o.truncate = true } }
 // Source: openai/CLIP clip/clip.py:tokenize.
 func (t *Tokenizer) Tokenize(text string, opts ...Option) ([]int32, error) {
 	o := options{context: DefaultContext}
-	for _, opt := range opts {
-		opt(&o)
+	if err := option.Apply(&o, opts, Option.tokenize); err != nil {
+		return nil, err
 	}
 	ids := append([]int32{StartOfText}, t.Encode(text)...)
 	ids = append(ids, EndOfText)

@@ -32,46 +32,6 @@ type CLIP struct {
 	tokenizer func() *tokenizer.Tokenizer
 }
 
-// Option changes how a model is loaded or computes.
-type Option func(*options)
-
-type options struct {
-	known   settings
-	workers int
-	kernel  simd.Kernel
-	err     error
-}
-
-// Heads gives the attention heads of the image and the text tower, which no
-// shape tells. It overrides what the checkpoint says.
-func Heads(vision, text int) Option {
-	return func(o *options) {
-		if vision < 1 || text < 1 {
-			o.err = fmt.Errorf("vit: %w: Heads(%d, %d)", ErrConfig, vision, text)
-		}
-		o.known.visionHeads, o.known.textHeads = vision, text
-	}
-}
-
-// Activation gives the activation of both towers, which no shape tells:
-// QuickGELU in OpenAI's models, GELU in most of OpenCLIP's. It overrides what
-// the checkpoint says.
-func Activation(f simd.Activation) Option {
-	return func(o *options) {
-		if f > simd.GELUTanh {
-			o.err = fmt.Errorf("vit: %w: Activation(%d): want one of package simd's activations", ErrConfig, f)
-		}
-		o.known.visionAct, o.known.textAct = &f, &f
-	}
-}
-
-// WithWorkers bounds how many goroutines the calls on the model use together;
-// n <= 0, the default, means GOMAXPROCS. Results do not depend on it.
-func WithWorkers(n int) Option { return func(o *options) { o.workers = n } }
-
-// WithKernel computes with k instead of the machine's best.
-func WithKernel(k simd.Kernel) Option { return func(o *options) { o.kernel = k } }
-
 // Open loads a checkpoint from a file, a shard index, or a directory, of which
 // it takes the file that holds a CLIP. The names may be OpenAI's, OpenCLIP's or
 // Hugging Face's, behind any beginning. Errors are those of [weights.OpenModel]
@@ -92,12 +52,9 @@ func Open(path string, opts ...Option) (*CLIP, error) {
 // [weights.ErrMissing], [weights.ErrSurplus] or [weights.ErrShape]; settings
 // that nothing tells are [ErrConfig].
 func Load(f *weights.File, opts ...Option) (*CLIP, error) {
-	o := options{kernel: simd.Best()}
-	for _, opt := range opts {
-		opt(&o)
-	}
-	if o.err != nil {
-		return nil, o.err
+	o, err := optionsOf(opts)
+	if err != nil {
+		return nil, fmt.Errorf("vit: %w", err)
 	}
 	if f == nil {
 		return nil, fmt.Errorf("vit: %w: the checkpoint is nil", ErrConfig)

@@ -38,7 +38,10 @@ func (c *CLIP) EncodeImage(ctx context.Context, img image.Image, opts ...ImageOp
 // different grids. They pass the tower as one matrix, or several where that
 // would grow too large.
 func (c *CLIP) EncodeImages(ctx context.Context, imgs []image.Image, opts ...ImageOption) ([]*Features, error) {
-	o := imageOptionsOf(opts)
+	o, err := imageOptionsOf(opts)
+	if err != nil {
+		return nil, err
+	}
 	pictures, err := c.pictures(imgs, o.transform)
 	if err != nil {
 		return nil, err
@@ -58,7 +61,10 @@ func (c *CLIP) EncodeImages(ctx context.Context, imgs []image.Image, opts ...Ima
 // Plan is the untouched tower. Blocks that plans have in common are computed
 // once.
 func (c *CLIP) EncodePlans(ctx context.Context, img image.Image, plans []Plan, opts ...ImageOption) ([]*Features, error) {
-	o := imageOptionsOf(opts)
+	o, err := imageOptionsOf(opts)
+	if err != nil {
+		return nil, err
+	}
 	if o.plan != nil {
 		return nil, fmt.Errorf("vit: %w: EncodePlans takes plans and no Operate", ErrPlan)
 	}
@@ -83,7 +89,10 @@ func (c *CLIP) EncodePixels(ctx context.Context, p Pixels, opts ...ImageOption) 
 	if err := c.loaded(); err != nil {
 		return nil, err
 	}
-	o := imageOptionsOf(opts)
+	o, err := imageOptionsOf(opts)
+	if err != nil {
+		return nil, err
+	}
 	if o.transform.kind != native {
 		return nil, fmt.Errorf("vit: %w: prepared pixels are not resized", ErrSize)
 	}

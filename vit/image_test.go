@@ -44,7 +44,7 @@ func TestGeometry(t *testing.T) {
 		crop    image.Rectangle
 		region  image.Rectangle
 	}{
-		{image.Pt(500, 375), transform{}, image.Pt(224, 224), image.Rect(0, 0, 224, 224), image.Rect(0, 0, 500, 375)},
+		{image.Pt(500, 375), nil, image.Pt(224, 224), image.Rect(0, 0, 224, 224), image.Rect(0, 0, 500, 375)},
 		{image.Pt(500, 375), Resize(512), image.Pt(512, 512), image.Rect(0, 0, 512, 512), image.Rect(0, 0, 500, 375)},
 		{image.Pt(500, 375), ShortSide(224), image.Pt(294, 224), image.Rect(0, 0, 294, 224), image.Rect(0, 0, 500, 375)},
 		{image.Pt(375, 500), ShortSide(230), image.Pt(224, 308), image.Rect(0, 0, 224, 308), image.Rect(0, 0, 375, 500)},
@@ -52,13 +52,21 @@ func TestGeometry(t *testing.T) {
 		{image.Pt(500, 375), CenterCrop(224), image.Pt(298, 224), image.Rect(37, 0, 261, 224), image.Rect(62, 0, 438, 375)},
 		{image.Pt(3, 500), CenterCrop(6), image.Pt(6, 1000), image.Rect(0, 497, 6, 503), image.Rect(0, 249, 3, 252)},
 	} {
-		o := imageOptionsOf([]ImageOption{x.option})
+		o, err := imageOptionsOf([]ImageOption{x.option})
+		require.NoError(t, err)
 		g, err := o.transform.geometry(x.size, c)
 		require.NoError(t, err)
 		require.Equal(t, x.resized, g.resized)
 		require.Equal(t, x.crop, g.crop)
 		require.Equal(t, x.region, g.region())
 	}
+	for _, o := range []ImageOption{Resize(0), ShortSide(-1), CenterCrop(maxPixels + 1)} {
+		_, err := imageOptionsOf([]ImageOption{o, Resize(224)})
+		require.ErrorIs(t, err, ErrSize, "checked where it is given")
+	}
+	o, err := imageOptionsOf([]ImageOption{ShortSide(100), Resize(224)})
+	require.NoError(t, err)
+	require.Equal(t, transform{square, 224}, o.transform, "the last counts")
 }
 
 // The prepared tensors of torchvision on Pillow, in every colour mode.

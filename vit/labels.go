@@ -53,7 +53,7 @@ func (c *CLIP) EncodeLabels(ctx context.Context, labels, templates []string, opt
 		return none, err
 	}
 	out := nn.Matrix(make([]float32, len(labels)*c.config.Embed), len(labels), c.config.Embed)
-	err = c.encodeSequences(ctx, seqs, textOptionsOf(opts), len(labels), func(i int, features []float32) {
+	err = c.encodeSequences(ctx, seqs, opts, len(labels), func(i int, features []float32) {
 		row := out.Data[i/n*out.Stride:][:out.Cols]
 		addUnit(row, features, 1/float32(n))
 		if i%n == n-1 {

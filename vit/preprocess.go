@@ -19,64 +19,6 @@ const (
 	maxPixels = 1 << 26
 )
 
-// ImageOption changes how pictures are encoded.
-type ImageOption interface{ image(*imageOptions) }
-
-type imageOptions struct {
-	transform transform
-	plan      *Plan
-	progress  func(done, total int)
-}
-
-// transform is how a picture becomes the tower's input.
-type transform struct {
-	kind transformKind
-	n    int // pixels
-}
-
-type transformKind uint8
-
-const (
-	native transformKind = iota // of the model's own size
-	square
-	shortSide
-	centerCrop
-)
-
-func (t transform) image(o *imageOptions) { o.transform = t }
-
-type planOption struct{ plan *Plan }
-
-func (p planOption) image(o *imageOptions) { o.plan = p.plan }
-
-// Resize makes the input n×n pixels, whatever the picture's shape, as the demo
-// of CLIP Surgery does with 224 and 512. The default is the model's own size.
-func Resize(n int) ImageOption { return transform{square, n} }
-
-// ShortSide makes the picture's short side n pixels and keeps its shape; both
-// sides are rounded to the nearest multiple of the patch.
-func ShortSide(n int) ImageOption { return transform{shortSide, n} }
-
-// CenterCrop makes the short side n pixels, then cuts the n×n in the middle:
-// CLIP's own transform for classification. A model whose preprocessor crops less
-// than the short side gets a short side that is longer than n in the same
-// proportion. Where a preprocessor_config.json lies beside the weights, details
-// are those of Hugging Face: the picture is converted to RGB before the resize,
-// and the corner of the cut is rounded down.
-// Source: openai/CLIP clip/clip.py:_transform.
-func CenterCrop(n int) ImageOption { return transform{centerCrop, n} }
-
-// Operate encodes under a plan.
-func Operate(p Plan) ImageOption { return planOption{&p} }
-
-func imageOptionsOf(opts []ImageOption) imageOptions {
-	var o imageOptions
-	for _, opt := range opts {
-		opt.image(&o)
-	}
-	return o
-}
-
 // geometry is where the pixels of the input lie in a picture.
 type geometry struct {
 	size    image.Point     // of the picture
@@ -173,7 +115,11 @@ func (c *CLIP) Preprocess(img image.Image, opts ...ImageOption) (Pixels, error) 
 	if err != nil {
 		return Pixels{}, err
 	}
-	g, err := imageOptionsOf(opts).transform.geometry(size, &c.config)
+	o, err := imageOptionsOf(opts)
+	if err != nil {
+		return Pixels{}, err
+	}
+	g, err := o.transform.geometry(size, &c.config)
 	if err != nil {
 		return Pixels{}, err
 	}

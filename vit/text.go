@@ -20,38 +20,6 @@ var (
 	ErrEmpty = errors.New("nothing to encode")
 )
 
-// TextOption changes how texts are encoded.
-type TextOption interface{ text(*textOptions) }
-
-type textOptions struct {
-	memory   int
-	progress func(done, total int)
-}
-
-const defaultMemory = 512 << 20
-
-type memoryOption int
-
-func (m memoryOption) text(o *textOptions) { o.memory = int(m) }
-
-// WithMemory bounds the scratch memory of a call on texts, in bytes; the
-// default is 512 MiB. What does not fit is encoded in parts, at least one text
-// at a time. The tokens of all texts are counted, the texts and the result are
-// not.
-func WithMemory(bytes int) TextOption { return memoryOption(bytes) }
-
-// ProgressOption is an option of calls on pictures and on texts.
-type ProgressOption func(done, total int)
-
-func (p ProgressOption) text(o *textOptions)   { o.progress = p }
-func (p ProgressOption) image(o *imageOptions) { o.progress = p }
-
-// WithProgress calls f as the work goes on, with total the same in every call
-// and done == total in the last: labels of EncodeLabels, texts of EncodeText
-// and EncodeTokens, steps of the encoders of pictures. f runs on the calling
-// goroutine.
-func WithProgress(f func(done, total int)) ProgressOption { return f }
-
 // textTower is CLIP's transformer for texts.
 // Source: openai/CLIP clip/model.py:CLIP.encode_text.
 type textTower struct {
@@ -138,21 +106,13 @@ func (c *CLIP) encodeRows(ctx context.Context, seqs *sequences, opts []TextOptio
 		return blas32.General{}, fmt.Errorf("vit: %w: no texts", ErrEmpty)
 	}
 	out := nn.Matrix(make([]float32, n*c.config.Embed), n, c.config.Embed)
-	err := c.encodeSequences(ctx, seqs, textOptionsOf(opts), n, func(i int, features []float32) {
+	err := c.encodeSequences(ctx, seqs, opts, n, func(i int, features []float32) {
 		copy(out.Data[i*out.Stride:], features)
 	})
 	if err != nil {
 		return blas32.General{}, err
 	}
 	return out, nil
-}
-
-func textOptionsOf(opts []TextOption) textOptions {
-	o := textOptions{memory: defaultMemory}
-	for _, opt := range opts {
-		opt.text(&o)
-	}
-	return o
 }
 
 // sequences are rows of ids one after another: a vocabulary in many templates
@@ -268,7 +228,11 @@ func (t *textTower) plan(seqs *sequences, memory int) textPlan {
 
 // encodeSequences calls each with the features of every sequence, in order, as
 // trees of as many sequences as the memory allows. Progress counts to total.
-func (c *CLIP) encodeSequences(ctx context.Context, seqs *sequences, o textOptions, total int, each func(i int, features []float32)) error {
+func (c *CLIP) encodeSequences(ctx context.Context, seqs *sequences, opts []TextOption, total int, each func(i int, features []float32)) error {
+	o, err := textOptionsOf(opts)
+	if err != nil {
+		return err
+	}
 	t := c.text
 	r, err := c.begin(ctx)
 	if err != nil {

@@ -51,7 +51,10 @@ func (c *CLIP) EncodeWindows(ctx context.Context, img image.Image, w Windows, op
 	if err := c.loaded(); err != nil {
 		return nil, err
 	}
-	o := imageOptionsOf(opts)
+	o, err := imageOptionsOf(opts)
+	if err != nil {
+		return nil, err
+	}
 	if o.transform.kind != native {
 		return nil, fmt.Errorf("vit: %w: windows have a size of their own", ErrSize)
 	}

@@ -47,7 +47,7 @@ func (c *CLIP) TextTokens(ctx context.Context, text string, opts ...TextOption) 
 		prefixes.add(t.IDs[:i+1])
 	}
 	t.Features = nn.Matrix(make([]float32, n*c.config.Embed), n, c.config.Embed)
-	err = c.encodeSequences(ctx, prefixes, textOptionsOf(opts), 1, func(i int, features []float32) {
+	err = c.encodeSequences(ctx, prefixes, opts, 1, func(i int, features []float32) {
 		copy(t.Features.Data[i*t.Features.Stride:], features)
 	})
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/clipsurgery/clipsurgery/internal/option"
 )
 
 // TensorInfo describes a tensor. Where one is wanted, a dimension of -1 matches
@@ -89,22 +91,26 @@ func (f *File) Unreadable() map[string]error {
 	return all
 }
 
-// Option is a choice made when a checkpoint is opened or viewed.
-type Option func(*options)
+// Option is an option of the functions that open a checkpoint, and of
+// [NewView].
+type Option interface{ open(*options) error }
 
 type options struct{ surplus bool }
+
+type surplusOption struct{}
+
+func (surplusOption) open(o *options) error { o.surplus = true; return nil }
 
 // AllowSurplus accepts tensors that the model does not use, beyond the few
 // that published files are known to carry. By default they are errors, since
 // they tell of another architecture.
-func AllowSurplus() Option { return func(o *options) { o.surplus = true } }
+func AllowSurplus() Option { return surplusOption{} }
 
-func (f *File) apply(opts []Option) {
+func (f *File) apply(opts []Option) error {
 	o := options{surplus: f.surplus}
-	for _, opt := range opts {
-		opt(&o)
-	}
+	err := option.Apply(&o, opts, Option.open)
 	f.surplus = o.surplus
+	return err
 }
 
 // FromFunc makes a File of tensors that a function supplies when they are
@@ -115,7 +121,9 @@ func (f *File) apply(opts []Option) {
 // holds.
 func FromFunc(tensors []TensorInfo, read func(name string, dst []float32) error, opts ...Option) (*File, error) {
 	f := &File{path: "tensors", tensors: make(map[string]*tensor, len(tensors))}
-	f.apply(opts)
+	if err := f.apply(opts); err != nil {
+		return nil, err
+	}
 	for _, t := range tensors {
 		if !t.DType.valid() || t.DType == Other {
 			return nil, fmt.Errorf("weights: %w: %s: %v", ErrDType, t.Name, t.DType)

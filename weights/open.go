@@ -67,7 +67,9 @@ func OpenFS(fsys fs.FS, name string, opts ...Option) (*File, error) {
 // checkpoint is in use. A shard index is refused: its shards are elsewhere.
 func FromBytes(data []byte, opts ...Option) (*File, error) {
 	f := &File{path: "bytes", tensors: map[string]*tensor{}}
-	f.apply(opts)
+	if err := f.apply(opts); err != nil {
+		return nil, err
+	}
 	if err := f.addFile(f.path, &memory{data: data}); err != nil {
 		return nil, err
 	}
@@ -77,7 +79,9 @@ func FromBytes(data []byte, opts ...Option) (*File, error) {
 // open opens a file or directory of fsys; dir is where fsys is, for messages.
 func open(fsys fs.FS, name, dir string, opts []Option) (_ *File, err error) {
 	f := &File{path: filepath.Join(dir, name), tensors: map[string]*tensor{}}
-	f.apply(opts)
+	if err := f.apply(opts); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			f.Close()

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/clipsurgery/clipsurgery/internal/option"
 )
 
 // View is a [File] under a model's own names and shapes, whoever published it.
@@ -32,8 +34,8 @@ type link struct {
 // holds two that fit alike.
 func NewView(f *File, m Model, opts ...Option) (*View, error) {
 	o := options{surplus: f.surplus}
-	for _, opt := range opts {
-		opt(&o)
+	if err := option.Apply(&o, opts, Option.open); err != nil {
+		return nil, err
 	}
 	names := f.Names()
 	fit, err := m.fits(names)

@@ -14,18 +14,22 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/clipsurgery/clipsurgery/internal/option"
 )
 
-// WriteOption is a choice made when a checkpoint is written.
-type WriteOption func(*writeOptions)
+// WriteOption is an option of [Write] and [Save].
+type WriteOption interface{ write(*writeOptions) error }
 
 type writeOptions struct{ progress func(done, total int) }
 
+type progressOption func(done, total int)
+
+func (p progressOption) write(o *writeOptions) error { o.progress = p; return nil }
+
 // WithProgress calls f now and then with the bytes written so far, and at last
-// with all of them.
-func WithProgress(f func(done, total int)) WriteOption {
-	return func(o *writeOptions) { o.progress = f }
-}
+// with all of them. A nil f is no progress.
+func WithProgress(f func(done, total int)) WriteOption { return progressOption(f) }
 
 // Save is [Write] to a file, which appears when it is complete: until then, and
 // if anything fails, what was there stays.
@@ -60,9 +64,12 @@ func Save(ctx context.Context, path string, f *File, dtype DType, opts ...WriteO
 // Errors are [ErrDType] for another dtype, and for integers of 2²⁴ or more;
 // [ErrNotFinite] for a value beyond dtype; and those of reading and writing.
 func Write(ctx context.Context, w io.Writer, f *File, dtype DType, opts ...WriteOption) error {
-	o := writeOptions{progress: func(int, int) {}}
-	for _, opt := range opts {
-		opt(&o)
+	var o writeOptions
+	if err := option.Apply(&o, opts, WriteOption.write); err != nil {
+		return err
+	}
+	if o.progress == nil {
+		o.progress = func(int, int) {}
 	}
 	if dtype != F32 && dtype != F16 && dtype != BF16 {
 		return fmt.Errorf("weights: %w: write as %v, want F32, F16 or BF16", ErrDType, dtype)

@@ -214,7 +214,7 @@ func (e *evaluation) add(ctx context.Context, item eval.Item) error {
 	if err != nil {
 		return err
 	}
-	opts := []surgery.SegmentOption{surgery.LogitScale(float32(*scale)), surgery.Background(0, float32(*threshold))}
+	opts := []surgery.SegmentOption{surgery.LogitScale(*scale), surgery.Background(0, *threshold)}
 	if *refine {
 		opts = append(opts, surgery.Refine(surgery.DefaultPAMR()))
 	}

@@ -104,7 +104,7 @@ func run(ctx context.Context) error {
 // choice, or what suits pictures of 128 pixels.
 func options() []sam.EverythingOption {
 	opts := []sam.EverythingOption{
-		sam.PointsPerBatch(*batch), sam.CropLayers(*crops), sam.MinRegionArea(*minArea), sam.BoxNMS(float32(*nms)),
+		sam.PointsPerBatch(*batch), sam.CropLayers(*crops), sam.MinRegionArea(*minArea), sam.BoxNMS(*nms),
 	}
 	if *samPath == "" {
 		opts = append(opts, sam.PointsPerSide(16), sam.MinIoU(0.8), sam.MinStability(0.8))
@@ -113,10 +113,10 @@ func options() []sam.EverythingOption {
 		opts = append(opts, sam.PointsPerSide(*side))
 	}
 	if *minIoU != 0 {
-		opts = append(opts, sam.MinIoU(float32(*minIoU)))
+		opts = append(opts, sam.MinIoU(*minIoU))
 	}
 	if *stability != 0 {
-		opts = append(opts, sam.MinStability(float32(*stability)))
+		opts = append(opts, sam.MinStability(*stability))
 	}
 	return opts
 }

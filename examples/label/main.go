@@ -96,17 +96,17 @@ func options() ([]surgery.SegmentOption, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []surgery.SegmentOption{surgery.WithPlan(plan), surgery.LogitScale(float32(*scale)), surgery.Background(0, float32(*threshold))}
+	opts := []surgery.SegmentOption{surgery.Operate(plan), surgery.LogitScale(*scale), surgery.Background(0, *threshold)}
 	switch {
 	case windows.Windows != nil && *size > 0:
 		return nil, errors.New("-windows and -size exclude each other")
 	case windows.Windows != nil:
 		opts = append(opts, surgery.SlidingWindow(*windows.Windows))
 	case *size > 0:
-		opts = append(opts, surgery.WithEncoding(vit.Resize(*size)))
+		opts = append(opts, surgery.ImageOptions(vit.Resize(*size)))
 	}
 	if *features {
-		opts = append(opts, surgery.WithScores(surgery.FeatureSurgery))
+		opts = append(opts, surgery.ScoreBy(surgery.FeatureSurgery))
 	}
 	if *refine {
 		opts = append(opts, surgery.Refine(surgery.DefaultPAMR()))

@@ -139,7 +139,7 @@ func work() ([]job, error) {
 // asking is the parts of the given texts.
 func asking(labels, among, texts, combined []string) []part {
 	common := []clipsurgery.Option{
-		clipsurgery.MinPresence(float32(*presence)),
+		clipsurgery.MinPresence(*presence),
 		clipsurgery.TextOptions(vit.WithProgress(cli.Progress("labels"))),
 	}
 	if *size > 0 {

@@ -114,7 +114,7 @@ func Checkpoint(name string) (string, error) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	return hub.Fetch(ctx, name, hub.Progress(Bytes("fetching "+name)))
+	return hub.Fetch(ctx, name, hub.WithProgress(Bytes("fetching "+name)))
 }
 
 // SavePNG writes a picture, and the folders that it lies in.

@@ -28,11 +28,12 @@ type layer struct {
 var allowed = []layer{
 	{"simd", []string{"internal/scratch"}},
 	{"simd/internal/...", nil},
-	{"weights", nil},
-	{"weights/hub", []string{"weights"}},
+	{"weights", []string{"internal/option"}},
+	{"weights/hub", []string{"internal/option", "weights"}},
 	{"weights/shapes", []string{"weights"}},
-	{"tokenizer", nil},
+	{"tokenizer", []string{"internal/option"}},
 
+	{"internal/option", nil},
 	{"internal/scratch", nil},
 	{"internal/chroma", nil},
 	{"internal/runs", nil},
@@ -41,13 +42,13 @@ var allowed = []layer{
 	{"internal/picturefile", []string{"internal/jpeg", "internal/pix"}},
 	{"internal/nn", []string{"internal/scratch", "simd", "weights"}},
 
-	{"vit", []string{"internal/nn", "internal/pix", "internal/scratch", "simd", "tokenizer", "weights"}},
-	{"sam", []string{"internal/nn", "internal/pix", "internal/runs", "internal/scratch", "simd", "weights"}},
+	{"vit", []string{"internal/nn", "internal/option", "internal/pix", "internal/scratch", "simd", "tokenizer", "weights"}},
+	{"sam", []string{"internal/nn", "internal/option", "internal/pix", "internal/runs", "internal/scratch", "simd", "weights"}},
 	// surgery and sam do not know each other: they meet through image.Point.
-	{"surgery", []string{"internal/pix", "simd", "vit"}},
+	{"surgery", []string{"internal/option", "internal/pix", "simd", "vit"}},
 	{"surgery/eval", []string{"internal/picturefile", "internal/runs", "surgery"}},
-	{"surgery/draw", []string{"internal/pix", "sam", "surgery", "vit"}},
-	{"", []string{"internal/picturefile", "internal/pix", "sam", "surgery", "vit"}},
+	{"surgery/draw", []string{"internal/option", "internal/pix", "sam", "surgery", "vit"}},
+	{"", []string{"internal/option", "internal/picturefile", "internal/pix", "sam", "surgery", "vit"}},
 
 	// Programs and the helpers of tests stand above the library.
 	{"internal/golden", nil},

@@ -13,6 +13,9 @@ import (
 // not have the size of what it belongs to.
 var ErrSize = errors.New("sizes do not fit")
 
+// ErrOption reports an option that means nothing.
+var ErrOption = errors.New("option")
+
 // Canvas returns a copy of a picture to draw on: opaque, its corner at (0, 0),
 // converted as the models convert it.
 func Canvas(img image.Image) (*image.NRGBA, error) {

@@ -44,12 +44,16 @@ func TestOverlay(t *testing.T) {
 	// 0.4·101 = 40.4, 0.4·7 = 2.8, 0.4·3 + 0.6·128 = 78; 0.4·200 + 0.6·128 = 156.8.
 	require.Equal(t, []uint8{40, 2, 78, 255}, got.Pix[:4])
 	require.Equal(t, image.Rect(0, 0, 2, 1), got.Rect)
-	bare, err := Overlay(img, heat, Opacity(-1))
+	bare, err := Overlay(img, heat, Opacity(0))
 	require.NoError(t, err)
 	require.Equal(t, []uint8{101, 7, 3, 255}, bare.Pix[:4])
-	only, err := Overlay(img, heat, Opacity(2), Colors(Viridis()))
+	only, err := Overlay(img, heat, Opacity(1), Colors(Viridis()))
 	require.NoError(t, err)
 	require.Equal(t, []uint8{68, 1, 84, 255, 253, 231, 36, 255}, only.Pix)
+	for _, a := range []float64{-0.1, 1.1, math.NaN()} {
+		_, err = Overlay(img, heat, Opacity(a))
+		require.ErrorIs(t, err, ErrOption)
+	}
 	for _, m := range []*surgery.HeatMap{{Width: 1, Height: 2, Values: []float32{0, 1}}, {Width: 2, Height: 1, Values: []float32{0}}, nil} {
 		_, err = Overlay(img, m)
 		require.ErrorIs(t, err, ErrSize)

@@ -5,12 +5,17 @@ import (
 	"image"
 	"image/color"
 
+	"github.com/clipsurgery/clipsurgery/internal/option"
 	"github.com/clipsurgery/clipsurgery/surgery"
 )
 
-// Option changes how a function of this package draws; each says which options
-// it takes note of.
-type Option func(*renderer)
+// Option is an option of this package's functions, each of which says which
+// options it takes note of. Of equal options the last counts.
+type Option interface{ draw(*renderer) error }
+
+type drawOption func(*renderer) error
+
+func (f drawOption) draw(r *renderer) error { return f(r) }
 
 type renderer struct {
 	colors  ColorMap
@@ -19,27 +24,40 @@ type renderer struct {
 }
 
 // Colors draws with m instead of [Jet].
-func Colors(m ColorMap) Option { return func(r *renderer) { r.colors = m } }
-
-// Opacity mixes (1-a) of the picture with a of the map; a is limited to 0–1.
-// The default, 0.6, is the reference demo's.
-func Opacity(a float64) Option {
-	if !(a >= 0) { // nor if it is not a number
-		a = 0
-	}
-	return func(r *renderer) { r.opacity = min(a, 1) }
+func Colors(m ColorMap) Option {
+	return drawOption(func(r *renderer) error { r.colors = m; return nil })
 }
 
-// Columns sets how many pictures stand in a row of a sheet; the default makes
-// the sheet about as wide as high.
-func Columns(n int) Option { return func(r *renderer) { r.columns = n } }
+// Opacity mixes (1-a) of the picture with a of the map. The default, 0.6, is the
+// reference demo's. An a outside 0–1 is [ErrOption].
+func Opacity(a float64) Option {
+	return drawOption(func(r *renderer) error {
+		if !(a >= 0 && a <= 1) {
+			return fmt.Errorf("%w: Opacity(%v), want 0 to 1", ErrOption, a)
+		}
+		r.opacity = a
+		return nil
+	})
+}
 
-func newRenderer(opts []Option) renderer {
+// Columns sets how many pictures stand in a row of a sheet. The default, 0,
+// makes the sheet about as wide as high. A negative number is [ErrOption].
+func Columns(n int) Option {
+	return drawOption(func(r *renderer) error {
+		if n < 0 {
+			return fmt.Errorf("%w: Columns(%d), want at least 0", ErrOption, n)
+		}
+		r.columns = n
+		return nil
+	})
+}
+
+func newRenderer(opts []Option) (renderer, error) {
 	r := renderer{opacity: 0.6}
-	for _, o := range opts {
-		o(&r)
+	if err := option.Apply(&r, opts, Option.draw); err != nil {
+		return r, fmt.Errorf("draw: %w", err)
 	}
-	return r
+	return r, nil
 }
 
 // Overlay draws a heat map over its picture: each byte is
@@ -53,7 +71,10 @@ func Overlay(img image.Image, m *surgery.HeatMap, opts ...Option) (*image.NRGBA,
 	if m == nil || m.Width != out.Rect.Dx() || m.Height != out.Rect.Dy() || len(m.Values) != m.Width*m.Height {
 		return nil, fmt.Errorf("draw: %w: heat map for a picture of %v", ErrSize, out.Rect.Max)
 	}
-	r := newRenderer(opts)
+	r, err := newRenderer(opts)
+	if err != nil {
+		return nil, err
+	}
 	picture := 1 - r.opacity
 	for i, v := range m.Values {
 		c := r.colors.At(v)
@@ -79,7 +100,10 @@ func OverlayLabels(img image.Image, m *surgery.LabelMap, p color.Palette, opts .
 	if p == nil {
 		p = surgery.Palette(256)
 	}
-	r := newRenderer(opts)
+	r, err := newRenderer(opts)
+	if err != nil {
+		return nil, err
+	}
 	for i, c := range m.Labels {
 		if c == surgery.Ignore {
 			continue

@@ -33,7 +33,10 @@ func Sentence(t *vit.TextTokens, support []float32, width int, opts ...Option) (
 		return nil, err
 	}
 	defer face.Close()
-	r := newRenderer(opts)
+	r, err := newRenderer(opts)
+	if err != nil {
+		return nil, err
+	}
 	values := stretched(support[1:])
 
 	type box struct {

@@ -31,7 +31,10 @@ func Sheet(tiles []Tile, opts ...Option) (*image.NRGBA, error) {
 	if len(tiles) == 0 {
 		return nil, fmt.Errorf("draw: %w: a sheet needs pictures, got none", ErrSize)
 	}
-	r := newRenderer(opts)
+	r, err := newRenderer(opts)
+	if err != nil {
+		return nil, err
+	}
 	var cell image.Point
 	pictures := make([]*image.NRGBA, len(tiles))
 	for i, t := range tiles {

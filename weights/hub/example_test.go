@@ -14,7 +14,7 @@ func ExampleFetch() {
 	ctx := context.Background()
 	_, err := hub.Fetch(ctx, "ViT-B/16", hub.Dir("empty-cache"), hub.Offline())
 	if errors.Is(err, hub.ErrOffline) {
-		// _, err = hub.Fetch(ctx, "ViT-B/16", hub.Progress(show)) would download it.
+		// _, err = hub.Fetch(ctx, "ViT-B/16", hub.WithProgress(show)) would download it.
 		fmt.Println("not here yet")
 	}
 	// Output: not here yet

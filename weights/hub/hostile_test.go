@@ -466,6 +466,6 @@ func TestCanceledEarly(t *testing.T) {
 
 	// Options that say nothing.
 	cache := t.TempDir()
-	_, err := Fetch(t.Context(), "owner/name", Dir(cache), Client(nil), Progress(nil), Offline())
+	_, err := Fetch(t.Context(), "owner/name", Dir(cache), Client(nil), WithProgress(nil), Offline())
 	require.ErrorIs(t, err, ErrOffline)
 }

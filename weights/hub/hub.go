@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/clipsurgery/clipsurgery/internal/option"
 )
 
 // Errors of [Fetch], beside those of the file system and of the network.
@@ -33,45 +35,49 @@ var (
 	ErrOffline = fmt.Errorf("not in the cache: %w", fs.ErrNotExist)
 )
 
-// Option is a choice made for one call of [Fetch].
-type Option func(*fetcher)
+// Option is an option of [Fetch]. Of equal options the last counts.
+type Option interface{ fetch(*fetcher) error }
+
+type fetchOption func(*fetcher)
+
+func (f fetchOption) fetch(o *fetcher) error { f(o); return nil }
 
 // Dir sets the cache, which by default is the folder clipsurgery in
 // [os.UserCacheDir].
-func Dir(path string) Option { return func(f *fetcher) { f.dir = path } }
+func Dir(path string) Option { return fetchOption(func(f *fetcher) { f.dir = path }) }
 
 // Client sets the HTTP client, by default [http.DefaultClient], which goes
 // through the proxy that HTTPS_PROXY names. Its transport sees every request,
 // those to hosts that the Hub redirects to as well: a token belongs into
 // [Token], not there.
-func Client(c *http.Client) Option { return func(f *fetcher) { f.client = c } }
+func Client(c *http.Client) Option { return fetchOption(func(f *fetcher) { f.client = c }) }
 
 // Offline takes files from the cache only.
-func Offline() Option { return func(f *fetcher) { f.offline = true } }
+func Offline() Option { return fetchOption(func(f *fetcher) { f.offline = true }) }
 
 // Token sends a Hugging Face token, for repositories that ask for one. Only
 // huggingface.co gets it, over HTTPS, and never a host that it redirects to.
 // Nothing is read from the environment or from files.
-func Token(token string) Option { return func(f *fetcher) { f.token = token } }
+func Token(token string) Option { return fetchOption(func(f *fetcher) { f.token = token }) }
 
 // MaxBytes bounds every file: one that has more bytes is [ErrTooLarge], and at
 // most so many of it are written. Without it a file has at most the size that
 // is known beforehand, up to 64 GiB; one whose size nobody tells, 2 GiB, which
 // is more than any of [Names] has.
 func MaxBytes(n int64) Option {
-	return func(f *fetcher) { f.download.most, f.download.mostOf = n, n }
+	return fetchOption(func(f *fetcher) { f.download.most, f.download.mostOf = n, n })
 }
 
 // Revision chooses a branch, tag or commit of a Hugging Face repository, by
 // default main. A commit that is in the cache is not asked for again; where the
 // Hub cannot be reached, a branch is the commit that it was the last time.
-func Revision(name string) Option { return func(f *fetcher) { f.revision = name } }
+func Revision(name string) Option { return fetchOption(func(f *fetcher) { f.revision = name }) }
 
-// Progress calls report now and then with the bytes that are there, and the
+// WithProgress calls report now and then with the bytes that are there, and the
 // bytes wanted or -1 where the server does not tell. For what is in the cache
-// it is not called.
-func Progress(report func(done, total int)) Option {
-	return func(f *fetcher) { f.report = report }
+// it is not called. A nil report is no progress.
+func WithProgress(report func(done, total int)) Option {
+	return fetchOption(func(f *fetcher) { f.report = report })
 }
 
 // fetcher is one call of Fetch.
@@ -150,8 +156,8 @@ func Names() []string { return slices.Sorted(maps.Keys(published())) }
 // [weights.Open]: https://pkg.go.dev/github.com/clipsurgery/clipsurgery/weights#Open
 func Fetch(ctx context.Context, name string, opts ...Option) (string, error) {
 	f := fetcher{client: http.DefaultClient, revision: "main", report: func(int, int) {}, download: newDownloader()}
-	for _, opt := range opts {
-		opt(&f)
+	if err := option.Apply(&f, opts, Option.fetch); err != nil {
+		return "", err
 	}
 	if f.dir == "" {
 		cache, err := os.UserCacheDir()

@@ -464,7 +464,7 @@ func TestHuggingFace(t *testing.T) {
 	require.Empty(t, h.asked)
 
 	var done, total int
-	dir, err := Fetch(t.Context(), "owner/name", Dir(cache), client, Progress(func(d, n int) { done, total = d, n }))
+	dir, err := Fetch(t.Context(), "owner/name", Dir(cache), client, WithProgress(func(d, n int) { done, total = d, n }))
 	require.NoError(t, err)
 	require.Equal(t, commit, filepath.Base(dir))
 	require.Equal(t, len("weights")+len(h.files["config.json"]), done)

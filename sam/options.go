@@ -1,0 +1,333 @@
+package sam
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"math"
+
+	"github.com/clipsurgery/clipsurgery/internal/option"
+	"github.com/clipsurgery/clipsurgery/simd"
+)
+
+// ErrOption reports an option of everything mode that means nothing.
+var ErrOption = errors.New("option")
+
+// Option is an option of [Open] and [Load]. Of equal options the last counts.
+type Option interface{ load(*options) error }
+
+type options struct {
+	workers int
+	kernel  simd.Kernel
+	heads   int
+	eps     float32
+	side    int
+}
+
+type loadOption func(*options) error
+
+func (f loadOption) load(o *options) error { return f(o) }
+
+// DecoderHeads gives the attention heads of the decoder, which no shape tells.
+// It overrides what the checkpoint says in its config.json
+// (mask_decoder_config.num_attention_heads) or metadata (decoder_num_heads).
+// The default, 0, is what the checkpoint says, or else 8, which all published
+// models have. A negative number, or one that does not divide the width, is
+// [ErrConfig].
+func DecoderHeads(n int) Option {
+	return loadOption(func(o *options) error {
+		if n < 0 {
+			return fmt.Errorf("%w: DecoderHeads(%d), want at least 0", ErrConfig, n)
+		}
+		o.heads = n
+		return nil
+	})
+}
+
+// DecoderEpsilon gives the epsilon of the layer norms in the decoder's two-way
+// layers. Meta's code has 1e-5, the default; Hugging Face's SamModel has what
+// its config.json says, usually 1e-6, which is the default for such a
+// checkpoint. Logits differ by about 4e-4. 0 is the default too; an epsilon that
+// is negative or not finite is [ErrConfig].
+func DecoderEpsilon(eps float64) Option {
+	return loadOption(func(o *options) error {
+		if !(eps >= 0 && eps < math.MaxFloat32) {
+			return fmt.Errorf("%w: DecoderEpsilon(%v), want a number of at least 0", ErrConfig, eps)
+		}
+		o.eps = float32(eps)
+		return nil
+	})
+}
+
+// WithWorkers bounds how many goroutines all calls on the model use together.
+// The default, 0, is GOMAXPROCS; so is a negative number. Results do not depend
+// on it.
+func WithWorkers(n int) Option {
+	return loadOption(func(o *options) error { o.workers = n; return nil })
+}
+
+// WithKernel computes with k instead of the machine's best kernel.
+func WithKernel(k simd.Kernel) Option {
+	return loadOption(func(o *options) error { o.kernel = k; return nil })
+}
+
+func optionsOf(opts []Option) (options, error) {
+	o := options{kernel: simd.Best()}
+	return o, option.Apply(&o, opts, Option.load)
+}
+
+// SizeOption is an option of [Load] and of [Model.Encode].
+type SizeOption int
+
+func (n SizeOption) check() error {
+	if n < 0 || n > maxSide {
+		return fmt.Errorf("%w: InputSize(%d), want up to %d pixels", ErrSize, n, maxSide)
+	}
+	return nil
+}
+
+func (n SizeOption) load(o *options) error         { o.side = int(n); return n.check() }
+func (n SizeOption) encode(o *encodeOptions) error { o.side = int(n); return n.check() }
+
+// InputSize makes the longest side of the encoder's input n pixels, rounded
+// down to whole cells of the grid: fewer pixels cost less time and some quality.
+// Positions are interpolated. Given to [Load], n is the model's default; given
+// to [Model.Encode], it holds for one picture. The default, 0, is the size that
+// the model was trained at. A size without a cell, or too large, is [ErrSize].
+//
+// On the 24 held-out scenes of package shapes, 128 pixels like its demo model,
+// masks from boxes have a mean IoU of 0.917 at that size, 0.859 at 96 pixels,
+// 0.727 at 64 and 0.949 at 192.
+func InputSize(n int) SizeOption { return SizeOption(n) }
+
+// EncodeOption is an option of [Model.Encode]. Of equal options the last counts.
+type EncodeOption interface{ encode(*encodeOptions) error }
+
+type encodeOptions struct {
+	side     int
+	progress func(done, total int)
+}
+
+// PredictOption is an option of [Model.Predict]. Of equal options the last
+// counts.
+type PredictOption interface{ predict(*predictOptions) error }
+
+type predictOptions struct {
+	progress func(done, total int)
+}
+
+// ProgressOption is an option of the calls that take long.
+type ProgressOption func(done, total int)
+
+func (p ProgressOption) encode(o *encodeOptions) error         { o.progress = p; return nil }
+func (p ProgressOption) predict(o *predictOptions) error       { o.progress = p; return nil }
+func (p ProgressOption) everything(o *everythingOptions) error { o.progress = p; return nil }
+
+// WithProgress calls f as the work goes on, from the goroutine of the call,
+// with total the same in every call and done equal to it in the last. f may use
+// the model: the call's workers are free meanwhile. A nil f is no progress.
+func WithProgress(f func(done, total int)) ProgressOption { return f }
+
+// EverythingOption is an option of [Model.Everything]: what it asks, and which
+// masks it keeps. Of equal options the last counts. A value that means nothing
+// is [ErrOption].
+type EverythingOption interface {
+	everything(*everythingOptions) error
+}
+
+type everythingOptions struct {
+	perSide, perBatch       int
+	minIoU, minStability    float32
+	offset                  float32
+	boxNMS, cropNMS         float64
+	layers, downscale, area int
+	overlap                 float64
+	grids                   [][][2]float64
+	gridsGiven              bool
+	progress                func(done, total int)
+}
+
+type everythingOption func(*everythingOptions) error
+
+func (f everythingOption) everything(o *everythingOptions) error { return f(o) }
+
+// count is an option that sets a whole number from least to most.
+func count(name string, n, least, most int, set func(*everythingOptions)) EverythingOption {
+	return everythingOption(func(o *everythingOptions) error {
+		switch {
+		case n > most:
+			return fmt.Errorf("%w: %s(%d), want %d to %d", ErrOption, name, n, least, most)
+		case n < least:
+			return fmt.Errorf("%w: %s(%d), want at least %d", ErrOption, name, n, least)
+		}
+		set(o)
+		return nil
+	})
+}
+
+// threshold is an option that sets any number that is one.
+func threshold(name string, x float64, set func(*everythingOptions)) EverythingOption {
+	return everythingOption(func(o *everythingOptions) error {
+		if math.IsNaN(x) {
+			return fmt.Errorf("%w: %s(%v), want a number", ErrOption, name, x)
+		}
+		set(o)
+		return nil
+	})
+}
+
+// Limits beyond which a number of points or crops is a mistake.
+const (
+	maxPointsPerSide = 1 << 12
+	maxCropLayers    = 6
+)
+
+// PointsPerSide asks with n × n points, evenly spread over the picture; 32 by
+// default, 4096 at most. [PointGrids] takes its place; without it, 0 is
+// [ErrOption].
+func PointsPerSide(n int) EverythingOption {
+	return count("PointsPerSide", n, 0, maxPointsPerSide, func(o *everythingOptions) { o.perSide = n })
+}
+
+// PointsPerBatch bounds how many points pass the decoder together, 64 by
+// default; the model takes fewer where more would not be faster. Masks do not
+// depend on it.
+func PointsPerBatch(n int) EverythingOption {
+	return count("PointsPerBatch", n, 1, math.MaxInt, func(o *everythingOptions) { o.perBatch = n })
+}
+
+// MinIoU keeps masks whose predicted IoU is above x; 0.88 by default. An x of 0
+// or less keeps all.
+func MinIoU(x float64) EverythingOption {
+	return threshold("MinIoU", x, func(o *everythingOptions) { o.minIoU = float32(x) })
+}
+
+// MinStability keeps masks whose [Mask.Stability] is x or more; 0.95 by
+// default. An x of 0 or less keeps all.
+func MinStability(x float64) EverythingOption {
+	return threshold("MinStability", x, func(o *everythingOptions) { o.minStability = float32(x) })
+}
+
+// StabilityOffset is how far the threshold is moved up and down to see how
+// stable a mask is, as a difference of logits of at least 0; 1 by default.
+func StabilityOffset(x float64) EverythingOption {
+	return everythingOption(func(o *everythingOptions) error {
+		if !(x >= 0 && x <= math.MaxFloat32) {
+			return fmt.Errorf("%w: StabilityOffset(%v), want a number of at least 0", ErrOption, x)
+		}
+		o.offset = float32(x)
+		return nil
+	})
+}
+
+// BoxNMS drops masks of one crop whose bounding box has an IoU above x with
+// that of a better one; 0.7 by default. At 1 or more it drops none.
+func BoxNMS(x float64) EverythingOption {
+	return threshold("BoxNMS", x, func(o *everythingOptions) { o.boxNMS = x })
+}
+
+// CropLayers also asks in parts of the picture, each encoded by itself: in
+// layer i, up to n, there are 2ⁱ × 2ⁱ of them. 0 by default, 6 at most.
+func CropLayers(n int) EverythingOption {
+	return count("CropLayers", n, 0, maxCropLayers, func(o *everythingOptions) { o.layers = n })
+}
+
+// CropNMS is as [BoxNMS] for masks of different crops, of which that of the
+// smaller crop is the better; 0.7 by default. It matters with [CropLayers] only.
+func CropNMS(x float64) EverythingOption {
+	return threshold("CropNMS", x, func(o *everythingOptions) { o.cropNMS = x })
+}
+
+// CropOverlap is by how much of the picture's shorter side the crops of the
+// first layer overlap, half as much in every further one; 512/1500 by default.
+// It is at least 0 and less than 1, and matters with [CropLayers] only.
+func CropOverlap(x float64) EverythingOption {
+	return everythingOption(func(o *everythingOptions) error {
+		if !(x >= 0 && x < 1) {
+			return fmt.Errorf("%w: CropOverlap(%v), want at least 0 and less than 1", ErrOption, x)
+		}
+		o.overlap = x
+		return nil
+	})
+}
+
+// CropPointsDownscale divides the number of points per side by n from layer to
+// layer; 1 by default. A layer of [CropLayers] that is left without points is
+// [ErrOption].
+func CropPointsDownscale(n int) EverythingOption {
+	return count("CropPointsDownscale", n, 1, math.MaxInt, func(o *everythingOptions) { o.downscale = n })
+}
+
+// MinRegionArea removes holes and islands of fewer than n pixels from the
+// masks, then once more masks that are nearly the same. The default, 0, removes
+// nothing.
+func MinRegionArea(n int) EverythingOption {
+	return count("MinRegionArea", n, 0, math.MaxInt, func(o *everythingOptions) { o.area = n })
+}
+
+// PointGrids asks with the given points instead of those of [PointsPerSide] and
+// [CropPointsDownscale]: one list for the picture and one for each layer of
+// [CropLayers], of x and y as fractions of its width and height. Fewer lists
+// than layers, a list without points and a point that is not finite are
+// [ErrOption].
+func PointGrids(grids ...[][2]float64) EverythingOption {
+	return everythingOption(func(o *everythingOptions) error {
+		for i, grid := range grids {
+			if len(grid) == 0 {
+				return fmt.Errorf("%w: PointGrids has no points for layer %d", ErrOption, i)
+			}
+			for _, p := range grid {
+				if s := p[0] + p[1]; math.IsNaN(s) || math.IsInf(s, 0) {
+					return fmt.Errorf("%w: PointGrids has (%v, %v) in layer %d, want finite fractions", ErrOption, p[0], p[1], i)
+				}
+			}
+		}
+		o.grids, o.gridsGiven = grids, true
+		return nil
+	})
+}
+
+func everythingOptionsOf(opts []EverythingOption) (everythingOptions, error) {
+	o := everythingOptions{
+		perSide: 32, perBatch: 64,
+		minIoU: 0.88, minStability: 0.95, offset: 1,
+		boxNMS: 0.7, cropNMS: 0.7,
+		downscale: 1, overlap: 512. / 1500,
+	}
+	if err := option.Apply(&o, opts, EverythingOption.everything); err != nil {
+		return o, fmt.Errorf("sam: %w", err)
+	}
+	if !o.gridsGiven {
+		o.grids = pointGrids(o.perSide, o.layers, o.downscale)
+	}
+	if len(o.grids) <= o.layers {
+		return o, fmt.Errorf("sam: %w: PointGrids of %d layers, CropLayers wants %d", ErrOption, len(o.grids), o.layers+1)
+	}
+	for i, grid := range o.grids {
+		if len(grid) == 0 {
+			return o, fmt.Errorf("sam: %w: PointsPerSide(%d) and CropPointsDownscale(%d) leave no points for layer %d", ErrOption, o.perSide, o.downscale, i)
+		}
+	}
+	return o, nil
+}
+
+// COCOOption is an option of [WriteCOCO]. Of equal options the last counts.
+type COCOOption interface{ coco(*cocoOptions) error }
+
+type cocoOptions struct {
+	size image.Point
+}
+
+type pictureSize image.Point
+
+func (s pictureSize) coco(o *cocoOptions) error {
+	o.size = image.Point(s)
+	if err := checkSize(o.size); err != nil {
+		return fmt.Errorf("PictureSize: %w", err)
+	}
+	return nil
+}
+
+// PictureSize tells [WriteCOCO] the size of the picture in pixels, which it
+// otherwise knows from its masks alone. A size without pixels is [ErrSize].
+func PictureSize(size image.Point) COCOOption { return pictureSize(size) }
