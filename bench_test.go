@@ -28,6 +28,9 @@ import (
 // ms is the fastest run, for machines that do other work beside; ns/op the
 // mean.
 
+// Of the text tower of all CLIPs here.
+const textLayers, textContext = 12, 77
+
 // kept is the model of the last benchmark: to make one takes longer than to run
 // it a few times.
 var kept struct {
@@ -48,12 +51,13 @@ func keep[M any](b *testing.B, name string, file func() (*weights.File, error), 
 	return m
 }
 
-func clipModel(b *testing.B, name string, c untrained.CLIP) *vit.CLIP {
-	return keep(b, name, c.File, func(f *weights.File) (*vit.CLIP, error) { return vit.Load(f) })
+func clipModel(b *testing.B, name string, c vit.Config) *vit.CLIP {
+	return keep(b, name, func() (*weights.File, error) { return untrained.CLIP(c) },
+		func(f *weights.File) (*vit.CLIP, error) { return vit.Load(f) })
 }
 
 func samModel(b *testing.B, blocks int) *sam.Model {
-	return keep(b, fmt.Sprint("SAM of ", blocks), func() (*weights.File, error) { return untrained.SAMViTB(blocks) },
+	return keep(b, fmt.Sprint("SAM of ", blocks), func() (*weights.File, error) { return untrained.SAM(untrained.SAMViTB(blocks)) },
 		func(f *weights.File) (*sam.Model, error) { return sam.Load(f) })
 }
 
@@ -79,13 +83,13 @@ func BenchmarkImage(b *testing.B) {
 	ctx := context.Background()
 	for _, x := range []struct {
 		name  string
-		model untrained.CLIP
+		model vit.Config
 		side  int
 		plan  vit.Plan
 	}{
-		{"ViT-B-16", untrained.ViTB16, 224, vit.Plan{}},
-		{"ViT-B-16", untrained.ViTB16, 512, surgery.CLIPSurgery()},
-		{"ViT-L-14", untrained.ViTL14, 224, vit.Plan{}},
+		{"ViT-B-16", untrained.ViTB16(), 224, vit.Plan{}},
+		{"ViT-B-16", untrained.ViTB16(), 512, surgery.CLIPSurgery()},
+		{"ViT-L-14", untrained.ViTL14(), 224, vit.Plan{}},
 	} {
 		operated := x.plan.Blocks > 0
 		name := fmt.Sprintf("%s@%d", x.name, x.side)
@@ -95,7 +99,7 @@ func BenchmarkImage(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			c := clipModel(b, x.name, x.model)
 			p := vit.Pixels{Width: x.side, Height: x.side, Data: golden.Procedural("pixels", []int{3, x.side, x.side}, 0, 1)}
-			measure(b, x.model.Flops(x.side, operated), func() error {
+			measure(b, untrained.ImageFlops(x.model, x.side, operated), func() error {
 				_, err := c.EncodePixels(ctx, p, vit.Operate(x.plan))
 				return err
 			})
@@ -105,7 +109,7 @@ func BenchmarkImage(b *testing.B) {
 
 // BenchmarkText encodes 64 captions that share no words but the first.
 func BenchmarkText(b *testing.B) {
-	c := clipModel(b, "ViT-B-16", untrained.ViTB16)
+	c := clipModel(b, "ViT-B-16", untrained.ViTB16())
 	ids := make([][]int32, 64)
 	for i := range ids {
 		ids[i] = append(ids[i], 49406)
@@ -114,7 +118,7 @@ func BenchmarkText(b *testing.B) {
 		}
 		ids[i] = append(ids[i], 49407)
 	}
-	flops := 64 * 16 * untrained.TextLayers * untrained.ViTB16.TextFlops(8)
+	flops := 64 * 16 * textLayers * untrained.TextFlops(untrained.ViTB16(), 8)
 	measure(b, flops, func() error {
 		_, err := c.EncodeTokens(context.Background(), ids)
 		return err
@@ -138,18 +142,18 @@ func BenchmarkLabels(b *testing.B) {
 		{"1000×1", thousand, []string{"a photo of a {}."}},
 	} {
 		b.Run(x.name, func(b *testing.B) {
-			c := clipModel(b, "ViT-B-16", untrained.ViTB16)
+			c := clipModel(b, "ViT-B-16", untrained.ViTB16())
 			nodes, ends := prefixes(b, x.labels, x.templates)
 			prompts := len(x.labels) * len(x.templates)
 			// Of the last block every node passes the first quarter, the ends all.
-			layers := float64(nodes)*(untrained.TextLayers-0.75) + 0.75*float64(ends)
-			measure(b, layers*untrained.ViTB16.TextFlops(8), func() error {
+			layers := float64(nodes)*(textLayers-0.75) + 0.75*float64(ends)
+			measure(b, layers*untrained.TextFlops(untrained.ViTB16(), 8), func() error {
 				_, err := c.EncodeLabels(context.Background(), x.labels, x.templates)
 				return err
 			})
 			b.ReportMetric(float64(nodes), "tokens")
-			b.ReportMetric(float64(untrained.TextContext*prompts), "padded-tokens")
-			b.ReportMetric(float64(untrained.TextContext*prompts*untrained.TextLayers)/layers, "fewer")
+			b.ReportMetric(float64(textContext*prompts), "padded-tokens")
+			b.ReportMetric(float64(textContext*prompts*textLayers)/layers, "fewer")
 		})
 	}
 }
@@ -157,12 +161,12 @@ func BenchmarkLabels(b *testing.B) {
 // prefixes counts the distinct prefixes of all prompts, and the prompts.
 func prefixes(b *testing.B, labels, templates []string) (nodes, ends int) {
 	tok := tokenizer.New()
-	seen, prompts := map[[untrained.TextContext]int32]bool{}, map[[untrained.TextContext]int32]bool{}
+	seen, prompts := map[[textContext]int32]bool{}, map[[textContext]int32]bool{}
 	for _, label := range labels {
 		for _, template := range templates {
 			ids, err := tok.Tokenize(strings.ReplaceAll(template, "{}", label))
 			require.NoError(b, err)
-			var prefix [untrained.TextContext]int32
+			var prefix [textContext]int32
 			for i, id := range ids {
 				prefix[i] = id
 				seen[prefix] = true
@@ -205,7 +209,7 @@ func features(side, width int) *vit.Features {
 }
 
 func BenchmarkPreprocess(b *testing.B) {
-	c := clipModel(b, "ViT-B-16", untrained.ViTB16)
+	c := clipModel(b, "ViT-B-16", untrained.ViTB16())
 	img := image.NewNRGBA(image.Rect(0, 0, 640, 480))
 	for i := range img.Pix {
 		img.Pix[i] = byte(i * 7)

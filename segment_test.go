@@ -200,7 +200,7 @@ func TestSegmentMisuse(t *testing.T) {
 // TestSegmentResNet: the presence is that of the untouched pool.
 func TestSegmentResNet(t *testing.T) {
 	ctx := t.Context()
-	f, err := untrained.CLIP{Embed: 32, Side: 64, Width: 8, Stages: [4]int{1, 1, 1, 1}, TextWidth: 64}.File()
+	f, err := untrained.CLIP(untrained.ResNet(32, 64, 8, [4]int{1, 1, 1, 1}, 64))
 	require.NoError(t, err)
 	clip, err := vit.Load(f)
 	require.NoError(t, err)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
-	"github.com/clipsurgery/clipsurgery/internal/untrained"
 	"github.com/stretchr/testify/require"
 )
 
@@ -60,9 +59,9 @@ func TestCancelled(t *testing.T) {
 func TestCancelFullSize(t *testing.T) {
 	golden.Long(t)
 	const blocks = 3 // two with windows, one global
-	f, err := untrained.SAMViTB(blocks)
-	require.NoError(t, err)
-	m, err := Load(f)
+	c := vitB.config()
+	c.ViT.Depth, c.ViT.Windows, c.ViT.Tables = blocks, c.ViT.Windows[:blocks], c.ViT.Tables[:blocks]
+	m, err := Load(procedural(t, c))
 	require.NoError(t, err)
 	img := image.NewGray(image.Rect(0, 0, 1024, 768))
 	start := time.Now()

@@ -62,17 +62,10 @@ func (a architecture) config() Config {
 	return c
 }
 
-// tensorsOf lists the tensors of an architecture.
-func tensorsOf(c Config) []weights.TensorInfo {
-	list := new(loader)
-	(&Model{config: c}).build(list)
-	return list.Listed
-}
-
 // checkpoint is the tensors of an architecture, with the values that read
 // supplies.
 func checkpoint(t testing.TB, c Config, read func(dst []float32, name string, shape []int)) *weights.File {
-	tensors, shapes := tensorsOf(c), map[string][]int{}
+	tensors, shapes := c.listing().Listed, map[string][]int{}
 	for _, w := range tensors {
 		shapes[w.Name] = w.Shape
 	}

@@ -66,7 +66,7 @@ func use(t testing.TB, f *weights.File, opts ...Option) {
 
 // FuzzShapes changes the tensors of a small model, each by itself.
 func FuzzShapes(f *testing.F) {
-	tensors := tensorsOf(micro())
+	tensors := micro().listing().Listed
 	hostile.Add(f, len(tensors))
 	f.Fuzz(func(t *testing.T, changes []byte) { use(t, hostile.File(t, tensors, changes)) })
 }
@@ -111,7 +111,7 @@ func FuzzSizes(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sizes []byte) {
 		c := changed(sizes...)
-		use(t, hostile.File(t, tensorsOf(c), nil), DecoderHeads(c.DecoderHeads))
+		use(t, hostile.File(t, c.listing().Listed, nil), DecoderHeads(c.DecoderHeads))
 	})
 }
 
@@ -159,7 +159,7 @@ func TestImpossibleSizes(t *testing.T) {
 	} {
 		c := micro()
 		change(&c)
-		_, err := Load(hostile.File(t, tensorsOf(c), nil))
+		_, err := Load(hostile.File(t, c.listing().Listed, nil))
 		require.ErrorIs(t, err, ErrConfig, want)
 		require.ErrorContains(t, err, want)
 	}
@@ -210,7 +210,7 @@ func TestConfigKeys(t *testing.T) {
 
 // TestHugeClaims: sizes without data behind them are not believed.
 func TestHugeClaims(t *testing.T) {
-	tensors := tensorsOf(micro())
+	tensors := micro().listing().Listed
 	for i := range tensors {
 		for axis := range tensors[i].Shape {
 			huge := slices.Clone(tensors)

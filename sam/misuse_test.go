@@ -131,7 +131,7 @@ func TestOverflow(t *testing.T) {
 		})
 	}
 	grey := image.NewGray(image.Rect(0, 0, 20, 12))
-	for _, info := range tensorsOf(micro()) {
+	for _, info := range micro().listing().Listed {
 		m, err := Load(large(info.Name))
 		require.NoError(t, err, info.Name)
 		e, err := m.Encode(t.Context(), grey)

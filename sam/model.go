@@ -69,8 +69,7 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
 	// Only once the tensors are known to be complete do settings mean anything.
-	list := new(loader)
-	m.build(list)
+	list := m.config.listing()
 	for _, t := range list.extra {
 		if view.Has(t.Name) {
 			list.Listed = append(list.Listed, t)

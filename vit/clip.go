@@ -69,7 +69,7 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 		return nil, fmt.Errorf("vit: %s: %w", f.Path(), err)
 	}
 	// A shape tells that tensors are complete before a config tells more.
-	if err := wanted(view, config); err != nil {
+	if err := view.Check(config.tensors()); err != nil {
 		return nil, fmt.Errorf("vit: %w", err)
 	}
 	if unknown != nil {
@@ -98,16 +98,6 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 		return nil, fmt.Errorf("vit: %w: logit_scale %v", weights.ErrNotFinite, scale[0])
 	}
 	return c, nil
-}
-
-// wanted compares the tensors of the file with those of the architecture.
-func wanted(view *weights.View, c Config) error {
-	c.Vision.Heads, c.Text.Heads = 1, 1 // no tensor depends on them
-	l := new(loader)
-	l.tower(&c)
-	l.Tensor("logit_scale")
-	l.text(&c)
-	return view.Check(l.Listed)
 }
 
 // settingsOf completes the settings of options by what the file and those

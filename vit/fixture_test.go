@@ -1,7 +1,7 @@
 package vit
 
 import (
-	"fmt"
+	"image"
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
@@ -34,51 +34,21 @@ var (
 	tiny   = architecture{"tiny", 64, 64, 8, 128, 16, 2, 77, 49408, 64, 1, 3}
 )
 
-// tensors lists the tensors of a checkpoint in OpenAI's layout.
-func (a architecture) tensors() []weights.TensorInfo {
-	var all []weights.TensorInfo
-	add := func(name string, shape ...int) {
-		all = append(all, weights.TensorInfo{Name: name, Shape: shape})
-	}
-	blocks := func(prefix string, layers, width int) {
-		for i := range layers {
-			p := fmt.Sprintf("%s%d.", prefix, i)
-			add(p+"attn.in_proj_weight", 3*width, width)
-			add(p+"attn.in_proj_bias", 3*width)
-			add(p+"attn.out_proj.weight", width, width)
-			add(p+"attn.out_proj.bias", width)
-			for _, norm := range []string{"ln_1", "ln_2"} {
-				add(p+norm+".weight", width)
-				add(p+norm+".bias", width)
-			}
-			add(p+"mlp.c_fc.weight", 4*width, width)
-			add(p+"mlp.c_fc.bias", 4*width)
-			add(p+"mlp.c_proj.weight", width, 4*width)
-			add(p+"mlp.c_proj.bias", width)
-		}
-	}
+func (a architecture) config() Config {
 	grid := a.Image / a.Patch
-	add("visual.class_embedding", a.Width)
-	add("visual.conv1.weight", a.Width, 3, a.Patch, a.Patch)
-	add("visual.positional_embedding", 1+grid*grid, a.Width)
-	for _, norm := range []string{"visual.ln_pre", "visual.ln_post"} {
-		add(norm+".weight", a.Width)
-		add(norm+".bias", a.Width)
+	return Config{
+		Embed:  a.Embed,
+		Vision: VisionConfig{Patch: a.Patch, Grid: image.Pt(grid, grid), Width: a.Width, Layers: a.Layers, Hidden: 4 * a.Width},
+		Text:   textConfig(a.Context, a.Vocab, a.TextWidth, a.TextLayers),
 	}
-	blocks("visual.transformer.resblocks.", a.Layers, a.Width)
-	add("visual.proj", a.Width, a.Embed)
-	add("token_embedding.weight", a.Vocab, a.TextWidth)
-	add("positional_embedding", a.Context, a.TextWidth)
-	blocks("transformer.resblocks.", a.TextLayers, a.TextWidth)
-	add("ln_final.weight", a.TextWidth)
-	add("ln_final.bias", a.TextWidth)
-	add("text_projection", a.TextWidth, a.Embed)
-	add("logit_scale")
-	return all
+}
+
+func textConfig(context, vocabulary, width, layers int) TextConfig {
+	return TextConfig{Context: context, Vocabulary: vocabulary, Width: width, Layers: layers, Hidden: 4 * width}
 }
 
 // file is a checkpoint of procedural weights.
-func (a architecture) file(t testing.TB) *weights.File { return procedural(t, a.tensors()) }
+func (a architecture) file(t testing.TB) *weights.File { return procedural(t, a.config().tensors()) }
 
 // procedural is a checkpoint of procedural weights, none of them held.
 func procedural(t testing.TB, tensors []weights.TensorInfo) *weights.File {

@@ -31,7 +31,7 @@ func use(t *testing.T, c *CLIP) {
 
 // FuzzShapes changes the tensors of a small model.
 func FuzzShapes(f *testing.F) {
-	tensors := micro.tensors()
+	tensors := micro.config().tensors()
 	hostile.Add(f, len(tensors))
 	f.Fuzz(func(t *testing.T, changes []byte) {
 		c, err := Load(hostile.File(t, tensors, changes))

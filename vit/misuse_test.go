@@ -127,7 +127,7 @@ func TestExtremeInputs(t *testing.T) {
 		lo, hi := simd.Kernel{}.MinMax(f.Tokens.Data)
 		require.True(t, nn.Finite(lo) && nn.Finite(hi))
 	}
-	large, err := weights.FromFunc(small.tensors(), func(name string, dst []float32) error {
+	large, err := weights.FromFunc(small.config().tensors(), func(name string, dst []float32) error {
 		for i := range dst {
 			dst[i] = 1e30 * float32(1-2*(i%2))
 		}

@@ -124,7 +124,7 @@ func TestMalformedResNets(t *testing.T) {
 
 	f := a.file(t)
 	var infos []weights.TensorInfo
-	for _, info := range a.tensors() {
+	for _, info := range a.config().tensors() {
 		if info.Name == "visual.attnpool.positional_embedding" {
 			info.Shape = []int{18, 256}
 		}
@@ -136,7 +136,7 @@ func TestMalformedResNets(t *testing.T) {
 	require.ErrorIs(t, err, weights.ErrShape)
 
 	// A variance below zero has no root.
-	infos = a.tensors()
+	infos = a.config().tensors()
 	g, err = weights.FromFunc(infos, func(name string, dst []float32) error {
 		err := f.Read(name, dst)
 		if name == "visual.layer3.1.bn2.running_var" {

@@ -43,54 +43,18 @@ var (
 	tinyRN  = resNetArchitecture{"tinyRN", 64, 128, [4]int{1, 1, 2, 1}, 8, 77, 49408, 64, 1, 3}
 )
 
-// tensors lists the tensors of a checkpoint in OpenAI's layout.
-func (a resNetArchitecture) tensors() []weights.TensorInfo {
-	var all []weights.TensorInfo
-	add := func(name string, shape ...int) {
-		all = append(all, weights.TensorInfo{Name: name, Shape: shape})
+func (a resNetArchitecture) config() Config {
+	grid := a.Image / resNetStride
+	return Config{
+		Embed:  a.Embed,
+		Vision: VisionConfig{Patch: resNetStride, Grid: image.Pt(grid, grid), Width: a.Width, Stages: a.Layers},
+		Text:   textConfig(a.Context, a.Vocab, a.TextWidth, a.TextLayers),
 	}
-	conv := func(weight, norm string, out, in, side int) {
-		add(weight, out, in, side, side)
-		for _, name := range []string{".weight", ".bias", ".running_mean", ".running_var"} {
-			add(norm+name, out)
-		}
-		add(norm + ".num_batches_tracked")
-	}
-	conv("visual.conv1.weight", "visual.bn1", a.Width/2, 3, 3)
-	conv("visual.conv2.weight", "visual.bn2", a.Width/2, a.Width/2, 3)
-	conv("visual.conv3.weight", "visual.bn3", a.Width, a.Width/2, 3)
-	in := a.Width
-	for i, blocks := range a.Layers {
-		width := a.Width << i
-		for j := range blocks {
-			p := fmt.Sprintf("visual.layer%d.%d.", 1+i, j)
-			conv(p+"conv1.weight", p+"bn1", width, in, 1)
-			conv(p+"conv2.weight", p+"bn2", width, width, 3)
-			conv(p+"conv3.weight", p+"bn3", 4*width, width, 1)
-			if j == 0 {
-				conv(p+"downsample.0.weight", p+"downsample.1", 4*width, in, 1)
-			}
-			in = 4 * width
-		}
-	}
-	grid := a.Image / 32
-	add("visual.attnpool.positional_embedding", 1+grid*grid, in)
-	for _, name := range []string{"q_proj", "k_proj", "v_proj"} {
-		add("visual.attnpool."+name+".weight", in, in)
-		add("visual.attnpool."+name+".bias", in)
-	}
-	add("visual.attnpool.c_proj.weight", a.Embed, in)
-	add("visual.attnpool.c_proj.bias", a.Embed)
-	text := architecture{Embed: a.Embed, Patch: 1, Context: a.Context, Vocab: a.Vocab, TextWidth: a.TextWidth, TextLayers: a.TextLayers}
-	for _, info := range text.tensors() {
-		if !strings.HasPrefix(info.Name, "visual.") {
-			all = append(all, info)
-		}
-	}
-	return all
 }
 
-func (a resNetArchitecture) file(t testing.TB) *weights.File { return procedural(t, a.tensors()) }
+func (a resNetArchitecture) file(t testing.TB) *weights.File {
+	return procedural(t, a.config().tensors())
+}
 
 // model is the architecture with procedural weights.
 func (a resNetArchitecture) model(t testing.TB, opts ...Option) *CLIP {

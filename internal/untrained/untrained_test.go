@@ -6,11 +6,12 @@ import (
 
 	"github.com/clipsurgery/clipsurgery/internal/untrained"
 	"github.com/clipsurgery/clipsurgery/sam"
+	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/stretchr/testify/require"
 )
 
 func Example() {
-	f, err := untrained.ViTB16.File()
+	f, err := untrained.CLIP(untrained.ViTB16())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -20,11 +21,24 @@ func Example() {
 	// Output: 302 tensors, patches of [768 3 16 16]
 }
 
-func TestSAMIsComplete(t *testing.T) {
-	f, err := untrained.SAMViTB(1)
+// TestLoads: what is made is complete, and of the architecture that was asked
+// for.
+func TestLoads(t *testing.T) {
+	want := untrained.SAMViTB(1)
+	f, err := untrained.SAM(want)
 	require.NoError(t, err)
-	_, err = sam.Load(f)
+	m, err := sam.Load(f)
 	require.NoError(t, err)
+	require.Equal(t, want, m.Config())
+
+	small := untrained.ResNet(32, 64, 8, [4]int{1, 1, 1, 1}, 64)
+	f, err = untrained.CLIP(small)
+	require.NoError(t, err)
+	c, err := vit.Load(f)
+	require.NoError(t, err)
+	require.Equal(t, small.Vision.Stages, c.Config().Vision.Stages)
+	_, err = untrained.CLIP(vit.Config{})
+	require.ErrorIs(t, err, vit.ErrConfig)
 }
 
 func TestLabels(t *testing.T) { require.Len(t, untrained.Labels(), 59) }

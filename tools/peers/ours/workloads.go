@@ -10,7 +10,6 @@ import (
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/clipsurgery/clipsurgery/vit"
-	"github.com/clipsurgery/clipsurgery/weights"
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
@@ -21,10 +20,10 @@ type run func(context.Context) error
 var workloads = map[string]func(ctx context.Context, threads int) (run, error){
 	"gemm-1025x768x3072": gemm(1025, 768, 3072),
 	"gemm-197x768x768":   gemm(197, 768, 768),
-	"vit-b16-224":        tower(untrained.ViTB16, 224, vit.Plan{}),
-	"vit-l14-224":        tower(untrained.ViTL14, 224, vit.Plan{}),
-	"cs-vit-b16-512":     tower(untrained.ViTB16, 512, surgery.CLIPSurgery()),
-	"rn50-224":           tower(untrained.RN50, 224, vit.Plan{}),
+	"vit-b16-224":        tower(untrained.ViTB16(), 224, vit.Plan{}),
+	"vit-l14-224":        tower(untrained.ViTL14(), 224, vit.Plan{}),
+	"cs-vit-b16-512":     tower(untrained.ViTB16(), 512, surgery.CLIPSurgery()),
+	"rn50-224":           tower(untrained.RN50(), 224, vit.Plan{}),
 	"labels-59x85":       labels,
 	"sam-vit-b-1024":     samEncoder,
 	"sam-decoder-1":      samDecoder(1),
@@ -56,8 +55,8 @@ func gemm(m, k, n int) func(context.Context, int) (run, error) {
 	}
 }
 
-func clip(c untrained.CLIP, threads int) (*vit.CLIP, error) {
-	f, err := c.File()
+func clip(c vit.Config, threads int) (*vit.CLIP, error) {
+	f, err := untrained.CLIP(c)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +64,7 @@ func clip(c untrained.CLIP, threads int) (*vit.CLIP, error) {
 }
 
 // tower encodes one prepared picture.
-func tower(c untrained.CLIP, side int, plan vit.Plan) func(context.Context, int) (run, error) {
+func tower(c vit.Config, side int, plan vit.Plan) func(context.Context, int) (run, error) {
 	return func(_ context.Context, threads int) (run, error) {
 		model, err := clip(c, threads)
 		if err != nil {
@@ -80,7 +79,7 @@ func tower(c untrained.CLIP, side int, plan vit.Plan) func(context.Context, int)
 }
 
 func labels(_ context.Context, threads int) (run, error) {
-	model, err := clip(untrained.ViTB16, threads)
+	model, err := clip(untrained.ViTB16(), threads)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +89,8 @@ func labels(_ context.Context, threads int) (run, error) {
 	}, nil
 }
 
-func samModel(f *weights.File, err error, threads int) (*sam.Model, error) {
+func samModel(blocks, threads int) (*sam.Model, error) {
+	f, err := untrained.SAM(untrained.SAMViTB(blocks))
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +98,7 @@ func samModel(f *weights.File, err error, threads int) (*sam.Model, error) {
 }
 
 func samEncoder(_ context.Context, threads int) (run, error) {
-	f, err := untrained.SAMViTB(12)
-	model, err := samModel(f, err, threads)
+	model, err := samModel(12, threads)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +113,7 @@ func samEncoder(_ context.Context, threads int) (run, error) {
 // 1024×768.
 func samDecoder(n int) func(context.Context, int) (run, error) {
 	return func(ctx context.Context, threads int) (run, error) {
-		f, err := untrained.SAMViTB(1)
-		model, err := samModel(f, err, threads)
+		model, err := samModel(1, threads)
 		if err != nil {
 			return nil, err
 		}

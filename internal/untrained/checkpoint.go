@@ -5,29 +5,28 @@ import (
 	"math"
 	"strings"
 
+	"github.com/clipsurgery/clipsurgery/sam"
+	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/clipsurgery/clipsurgery/weights"
 )
 
-// list collects the tensors of a checkpoint.
-type list []weights.TensorInfo
+// CLIP is a checkpoint of the architecture.
+func CLIP(c vit.Config) (*weights.File, error) { return checkpoint(c.Tensors()) }
 
-func (l *list) add(name string, shape ...int) {
-	*l = append(*l, weights.TensorInfo{Name: name, Shape: shape})
-}
+// SAM is a checkpoint of the architecture.
+func SAM(c sam.Config) (*weights.File, error) { return checkpoint(c.Tensors()) }
 
-// layer adds a weight of that shape and its bias.
-func (l *list) layer(prefix string, shape ...int) {
-	l.add(prefix+".weight", shape...)
-	l.add(prefix+".bias", shape[0])
-}
-
-// file is a checkpoint of the tensors; values are made when they are read.
-func (l list) file() (*weights.File, error) {
+// checkpoint has the tensors of an architecture; values are made when they are
+// read.
+func checkpoint(tensors []weights.TensorInfo, err error) (*weights.File, error) {
+	if err != nil {
+		return nil, err
+	}
 	shapes := map[string][]int{}
-	for _, t := range l {
+	for _, t := range tensors {
 		shapes[t.Name] = t.Shape
 	}
-	return weights.FromFunc(l, func(name string, dst []float32) error {
+	return weights.FromFunc(tensors, func(name string, dst []float32) error {
 		centre, spread := distribution(name, shapes[name])
 		h := fnv.New64a()
 		h.Write([]byte(name))
