@@ -23,6 +23,7 @@ type options struct {
 	minPresence  float32
 	imageOptions []vit.ImageOption
 	textOptions  []vit.TextOption
+	templates    []string
 }
 
 type segmentOption func(*options) error
@@ -106,6 +107,13 @@ func MinPresence(x float64) Option {
 // finer maps. [vit.Operate] is not among them.
 func ImageOptions(opts ...vit.ImageOption) Option {
 	return segmentOption(func(o *options) error { o.imageOptions = opts; return nil })
+}
+
+// Templates are the prompts that labels are put into, each with {} where the
+// label goes, as [vit.CLIP.EncodeLabels] takes them. The default is
+// [surgery.Templates].
+func Templates(templates ...string) Option {
+	return segmentOption(func(o *options) error { o.templates = templates; return nil })
 }
 
 // TextOptions says how labels are encoded, such as [vit.WithProgress].

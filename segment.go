@@ -85,7 +85,7 @@ func NewSegmenter(ctx context.Context, clip *vit.CLIP, model *sam.Model, labels 
 		return nil, fmt.Errorf("clipsurgery: %w: the segmenter is nil", sam.ErrConfig)
 	}
 	s := &Segmenter{clip: clip, model: model, labels: slices.Clone(labels)}
-	s.threshold, s.minPresence = 0.8, float32(math.Inf(-1))
+	s.threshold, s.minPresence, s.templates = 0.8, float32(math.Inf(-1)), surgery.Templates()
 	if err := option.Apply(&s.options, opts, Option.segment); err != nil {
 		return nil, fmt.Errorf("clipsurgery: %w", err)
 	}
@@ -99,10 +99,10 @@ func NewSegmenter(ctx context.Context, clip *vit.CLIP, model *sam.Model, labels 
 		s.single = len(all) == 1
 	}
 	var err error
-	if s.text, err = clip.EncodeLabels(ctx, all, surgery.Templates(), s.textOptions...); err != nil {
+	if s.text, err = clip.EncodeLabels(ctx, all, s.templates, s.textOptions...); err != nil {
 		return nil, err
 	}
-	s.empty, err = clip.EncodeLabels(ctx, []string{""}, surgery.Templates())
+	s.empty, err = clip.EncodeLabels(ctx, []string{""}, s.templates)
 	return s, err
 }
 

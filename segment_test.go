@@ -182,6 +182,12 @@ func TestSegmentMisuse(t *testing.T) {
 	require.ErrorIs(t, err, sam.ErrConfig)
 	_, err = clipsurgery.Segment(ctx, clip, model, picture, labels, clipsurgery.MinPresence(math.NaN()))
 	require.ErrorIs(t, err, surgery.ErrThreshold)
+	_, err = clipsurgery.NewSegmenter(ctx, clip, model, labels, clipsurgery.Templates("no place"))
+	require.ErrorIs(t, err, vit.ErrTemplate)
+	_, err = clipsurgery.NewSegmenter(ctx, clip, model, labels, clipsurgery.Templates())
+	require.ErrorIs(t, err, vit.ErrEmpty)
+	_, err = clipsurgery.NewSegmenter(ctx, clip, model, labels, nil, clipsurgery.Templates("{}"))
+	require.NoError(t, err)
 	for _, img := range []image.Image{nil, (*image.NRGBA)(nil), image.NewGray(image.Rectangle{})} {
 		_, err = clipsurgery.Segment(ctx, clip, model, img, labels)
 		require.ErrorIs(t, err, sam.ErrSize)

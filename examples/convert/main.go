@@ -41,7 +41,7 @@ func run(ctx context.Context) error {
 	case !ok:
 		return fmt.Errorf("-dtype %s: want f32, f16 or bf16", *dtype)
 	}
-	path, err := cli.Checkpoint(*in)
+	path, err := cli.Checkpoint(ctx, *in)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func open() (*dataset, error) {
 	if *count > 0 {
 		d.items = d.items[:min(*count, len(d.items))]
 	}
-	if *merge != "" {
+	if len(*merge) > 0 {
 		d.items = nil
 	}
 	return d, nil

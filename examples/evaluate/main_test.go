@@ -21,7 +21,7 @@ import (
 // scores are the results in -out, without the time that they took.
 func scores(t *testing.T) map[string]*eval.Score {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(*out, "evaluation.json"))
+	data, err := os.ReadFile(filepath.Join(string(*out), "evaluation.json"))
 	require.NoError(t, err)
 	var results struct{ State state }
 	require.NoError(t, json.Unmarshal(data, &results))

@@ -31,7 +31,7 @@ func newState(data *dataset, ways []way) (*state, error) {
 		s.Scores[w.name] = score
 	}
 	s.Settings = fmt.Sprintf("clip %q data %q classes %d ways %q size %d windows %s refine %v scale %v threshold %v templates %q",
-		*clipPath, data.name, len(data.classes), names, *size, windows, *refine, *scale, *threshold, *templates)
+		checkpoint.Name, data.name, len(data.classes), names, *size, windows, *refine, *scale, *threshold, templates.Path)
 	return s, nil
 }
 

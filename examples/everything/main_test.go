@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"image"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/internal/cli/clitest"
 	"github.com/clipsurgery/clipsurgery/sam"
 	"github.com/stretchr/testify/require"
@@ -19,10 +21,10 @@ func TestEverythingInOwnPicture(t *testing.T) {
 	clitest.Set(t, "min-area", "4")
 	require.NoError(t, run(context.Background()))
 
-	clitest.PNG(t, filepath.Join(dir, "everything.png"))
-	overlay := clitest.PNG(t, filepath.Join(dir, "own picture-everything.png"))
+	clitest.PNG(t, "everything")
+	overlay := clitest.PNG(t, "own picture", "everything")
 	require.Equal(t, scene.Picture.Bounds().Size(), overlay.Bounds().Size())
-	data, err := os.ReadFile(filepath.Join(dir, "own picture-everything.json"))
+	data, err := os.ReadFile(filepath.Join(dir, "own-picture-everything.json"))
 	require.NoError(t, err)
 	var coco struct {
 		Images []struct {
@@ -42,7 +44,7 @@ func TestEverythingInOwnPicture(t *testing.T) {
 	}
 }
 
-func TestCoverageAndFound(t *testing.T) {
+func TestMeasure(t *testing.T) {
 	mask := func(r image.Rectangle) sam.Mask {
 		g := image.NewAlpha(image.Rect(0, 0, 10, 10))
 		for y := r.Min.Y; y < r.Max.Y; y++ {
@@ -53,13 +55,17 @@ func TestCoverageAndFound(t *testing.T) {
 		return sam.MaskOf(g)
 	}
 	left, right := mask(image.Rect(0, 0, 5, 10)), mask(image.Rect(5, 0, 10, 5))
-	share, err := coverage(image.NewGray(image.Rect(0, 0, 10, 10)), []sam.Mask{left, left, right})
+	share, found, err := measure(cli.Picture{Image: image.NewGray(image.Rect(0, 0, 10, 10))}, []sam.Mask{left, left, right})
 	require.NoError(t, err)
 	require.Equal(t, 0.75, share)
-	n, err := job{truth: []sam.Mask{left, right}}.found([]sam.Mask{left})
+	require.Empty(t, found, "what is there is not known")
+
+	scenes, err := images.Open(0)
 	require.NoError(t, err)
-	require.Equal(t, "1 of 2", n)
-	n, err = job{}.found(nil)
+	s := scenes[0].Scene
+	_, found, err = measure(scenes[0], []sam.Mask{sam.MaskOf(s.Mask(0))})
 	require.NoError(t, err)
-	require.Equal(t, "-", n)
+	require.Equal(t, fmt.Sprintf("1 of %d", len(s.Things)), found)
+	_, _, err = measure(scenes[0], []sam.Mask{left})
+	require.ErrorIs(t, err, sam.ErrSize)
 }

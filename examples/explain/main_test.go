@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/internal/cli/clitest"
 	"github.com/clipsurgery/clipsurgery/weights/shapes"
 	"github.com/stretchr/testify/require"
@@ -15,20 +14,20 @@ import (
 func TestExplainScenes(t *testing.T) {
 	clitest.Set(t, "out", t.TempDir())
 	require.NoError(t, run(context.Background()))
-	jobs, labels, err := work()
+	q := question()
+	require.Equal(t, shapes.Classes(), q.labels)
+	pictures, err := images.Open(0, 1, 2, 3)
 	require.NoError(t, err)
-	require.Equal(t, shapes.Classes(), labels)
-	require.Len(t, jobs, 4)
-	for _, j := range jobs {
-		require.NotEmpty(t, j.draw)
-		for _, label := range j.draw {
-			for _, way := range []string{"raw CLIP", "surgery", "surgery 192 px", "single text"} {
-				overlay := clitest.PNG(t, filepath.Join(*out, cli.FileName(j.name, label, way)+".png"))
-				require.Equal(t, j.picture.Bounds().Size(), overlay.Bounds().Size())
+	for _, p := range pictures {
+		require.Equal(t, p.Scene.Nouns(), q.of(p))
+		for _, label := range q.of(p) {
+			for _, method := range []string{"raw CLIP", "surgery", "surgery 192 px", "single text"} {
+				overlay := clitest.PNG(t, p.Name, label, method)
+				require.Equal(t, p.Bounds().Size(), overlay.Bounds().Size())
 			}
 		}
 	}
-	clitest.PNG(t, filepath.Join(*out, "sheet.png"))
+	clitest.PNG(t, "sheet")
 }
 
 func TestExplainWithoutLabels(t *testing.T) {
@@ -36,7 +35,7 @@ func TestExplainWithoutLabels(t *testing.T) {
 	clitest.Set(t, "size", "128")
 	clitest.Set(t, "raw", "false")
 	require.NoError(t, run(context.Background()))
-	clitest.PNG(t, filepath.Join(*out, "sheet.png"))
+	clitest.PNG(t, "sheet")
 }
 
 func TestExplainOwnPicture(t *testing.T) {
@@ -54,9 +53,9 @@ func TestExplainOwnPicture(t *testing.T) {
 	require.NoError(t, err)
 	// A label alone has no set to be told apart from.
 	require.ElementsMatch(t, []string{file, filepath.Join(dir, "sheet.png"),
-		filepath.Join(dir, cli.FileName("own picture", noun, "single text")+".png")}, written)
+		filepath.Join(dir, "own-picture-"+noun+"-single-text.png")}, written)
 
 	clitest.Set(t, "labels", noun+", sky")
 	require.NoError(t, run(context.Background()))
-	clitest.PNG(t, filepath.Join(dir, cli.FileName("own picture", "sky", "surgery 128 px")+".png"))
+	clitest.PNG(t, "own picture", "sky", "surgery 128 px")
 }

@@ -15,47 +15,42 @@ import (
 	"flag"
 	"fmt"
 	"image"
-	"image/png"
 	"io"
-	"log"
 	"os"
 
 	"github.com/clipsurgery/clipsurgery"
+	"github.com/clipsurgery/clipsurgery/internal/cli"
 	"github.com/clipsurgery/clipsurgery/surgery"
 	"github.com/clipsurgery/clipsurgery/surgery/draw"
 	"github.com/clipsurgery/clipsurgery/vit"
-	"github.com/clipsurgery/clipsurgery/weights/shapes"
 	"github.com/gen2brain/avif"
 	"github.com/gen2brain/heic"
 )
 
-func main() {
-	path := flag.String("image", "testdata/halves.heic", "picture")
-	checkpoint := flag.String("clip", "", "CLIP checkpoint; the embedded demo model without it")
-	label := flag.String("label", "square", "what to look for")
-	out := flag.String("out", "heat.png", "PNG file to write")
-	flag.Parse()
-	if err := run(*path, *checkpoint, *label, *out); err != nil {
-		log.Fatal(err)
-	}
-}
+var (
+	checkpoint = cli.CLIPFlag()
+	path       = flag.String("image", "testdata/halves.heic", "picture")
+	label      = flag.String("label", "square", "what to look for")
+	out        = flag.String("out", "heat.png", "PNG file to write")
+)
 
-func run(path, checkpoint, label, out string) error {
-	f, err := os.Open(path)
+func main() { cli.Main(run) }
+
+func run(ctx context.Context) error {
+	f, err := os.Open(*path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	img, err := decode(f)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", *path, err)
 	}
-	clip, err := open(checkpoint)
+	clip, err := checkpoint.Open(ctx)
 	if err != nil {
 		return err
 	}
-	ctx := context.Background()
-	text, err := clip.EncodeLabels(ctx, []string{label, ""}, []string{"a photo of a {}."})
+	text, err := clip.EncodeLabels(ctx, []string{*label, ""}, []string{"a photo of a {}."})
 	if err != nil {
 		return err
 	}
@@ -75,22 +70,7 @@ func run(path, checkpoint, label, out string) error {
 	if err != nil {
 		return err
 	}
-	w, err := os.Create(out)
-	if err != nil {
-		return err
-	}
-	return errors.Join(png.Encode(w, picture), w.Close())
-}
-
-func open(checkpoint string) (*vit.CLIP, error) {
-	if checkpoint != "" {
-		return vit.Open(checkpoint)
-	}
-	f, err := shapes.CLIP()
-	if err != nil {
-		return nil, err
-	}
-	return vit.Load(f)
+	return cli.SavePNG(*out, picture)
 }
 
 // decode reads HEIC and AVIF with the libraries and everything else with

@@ -15,7 +15,7 @@ import (
 // as libheif and libavif write it. Version 0.4.5 of the HEIC library spoils a few samples in
 // the upper left corner and pictures of less than 64 pixels.
 func TestDecodePreprocess(t *testing.T) {
-	clip, err := open("")
+	clip, err := checkpoint.Open(t.Context())
 	require.NoError(t, err)
 	for _, name := range []string{"halves.heic", "halves.avif"} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func near(t *testing.T, want color.RGBA, got color.Color) {
 }
 
 func TestRun(t *testing.T) {
-	out := filepath.Join(t.TempDir(), "heat.png")
-	require.NoError(t, run("testdata/halves.heic", "", "square", out))
-	require.FileExists(t, out)
+	*out = filepath.Join(t.TempDir(), "heat.png")
+	require.NoError(t, run(t.Context()))
+	require.FileExists(t, *out)
 }

@@ -14,28 +14,26 @@ import (
 func TestLabel(t *testing.T) {
 	clitest.Set(t, "out", t.TempDir())
 	require.NoError(t, run(context.Background()))
-	jobs, _, err := work()
+	pictures, err := images.Open(0, 1, 2, 3, 4, 5)
 	require.NoError(t, err)
-	for _, j := range jobs {
-		for _, suffix := range []string{"-label.png", "-labels.png"} {
-			picture := clitest.PNG(t, filepath.Join(*out, j.name+suffix))
-			if suffix == "-labels.png" {
-				require.Equal(t, j.picture.Bounds().Size(), picture.Bounds().Size())
-			}
-		}
+	for _, p := range pictures {
+		clitest.PNG(t, p.Name, "label")
+		require.Equal(t, p.Bounds().Size(), clitest.PNG(t, p.Name, "labels").Bounds().Size())
 	}
 }
 
 func TestOwnClasses(t *testing.T) {
 	clitest.Set(t, "labels", "circle, sky")
-	jobs, classes, err := work()
+	classes, err := classesAsked()
 	require.NoError(t, err)
 	require.Equal(t, surgery.Nouns("circle", "sky"), classes)
-	require.Equal(t, "–", jobs[0].right(surgery.NewLabelMap(2, 2)), "what is right is not known")
+	pictures, err := images.Open(0)
+	require.NoError(t, err)
+	require.Nil(t, truthOf(pictures[0]), "what is right is not known")
 
 	clitest.Set(t, "classes", filepath.Join(t.TempDir(), "classes.txt"))
 	require.NoError(t, os.WriteFile(*classFile, []byte("- background\ncar, automobile\n"), 0o644))
-	_, classes, err = work()
+	classes, err = classesAsked()
 	require.NoError(t, err)
 	require.Equal(t, surgery.ParseClasses("- background\ncar, automobile\n"), classes)
 	require.Len(t, classes, 2)
@@ -43,7 +41,7 @@ func TestOwnClasses(t *testing.T) {
 	clitest.Set(t, "labels", "")
 	clitest.Set(t, "classes", "")
 	clitest.Set(t, "image", "picture.png")
-	_, _, err = work()
+	_, err = classesAsked()
 	require.ErrorContains(t, err, "-labels")
 }
 
@@ -66,7 +64,7 @@ func TestRightAndShares(t *testing.T) {
 		truth.Labels[i] = uint16(i % 4)
 		found.Labels[i] = uint16(i % 2)
 	}
-	require.Equal(t, "50%", job{truth: truth}.right(found))
+	require.Equal(t, "50%", right(found, truth))
 	found.Labels[0] = 2 // half a per cent of the pixels
 	found.Labels[1] = 9 // no class
 	require.Equal(t, []surgery.Ranked{{Label: 0, Score: 49.5}, {Label: 1, Score: 49.5}}, shares(found, 3))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"path/filepath"
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/cli/clitest"
@@ -12,24 +11,24 @@ import (
 func TestWords(t *testing.T) {
 	clitest.Set(t, "out", t.TempDir())
 	require.NoError(t, run(context.Background()))
-	jobs, err := work()
+	pairs, err := pairsOf()
 	require.NoError(t, err)
-	require.Len(t, jobs, 8, "a caption of the scene and one of another")
-	for _, j := range jobs {
-		clitest.PNG(t, filepath.Join(*out, j.name+"-words.png"))
+	require.Len(t, pairs, 8, "a caption of the scene and one of another")
+	for _, p := range pairs {
+		clitest.PNG(t, p.Name, "words")
 	}
 }
 
 func TestOwnText(t *testing.T) {
 	clitest.Set(t, "text", "a red circle")
-	jobs, err := work()
+	pairs, err := pairsOf()
 	require.NoError(t, err)
-	require.Len(t, jobs, 4)
-	for _, j := range jobs {
-		require.Equal(t, "a red circle", j.text)
+	require.Len(t, pairs, 4)
+	for _, p := range pairs {
+		require.Equal(t, "a red circle", p.sentence)
 	}
 	clitest.Set(t, "image", "picture.png")
 	clitest.Set(t, "text", "")
-	_, err = work()
+	_, err = pairsOf()
 	require.ErrorContains(t, err, "-text")
 }

@@ -17,7 +17,7 @@ func TestCheckpoint(t *testing.T) {
 	require.NoError(t, os.MkdirAll("ViT-B", 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join("ViT-B", "16"), nil, 0o600))
 	for _, path := range []string{"model.pt", "ViT-B/16", "ViT-B/17", "no/model.pth", "a/b/c", "../x", "/tmp/x", "."} {
-		got, err := Checkpoint(path)
+		got, err := Checkpoint(t.Context(), path)
 		require.NoError(t, err)
 		require.Equal(t, path, got)
 	}

@@ -32,11 +32,11 @@ var shown = []struct {
 func main() { cli.Main(run) }
 
 func run(ctx context.Context) error {
-	clip, err := cli.CLIP("")
+	clip, err := new(cli.CLIP).Open(ctx)
 	if err != nil {
 		return err
 	}
-	model, err := cli.SAM("")
+	model, err := new(cli.SAM).Open(ctx)
 	if err != nil {
 		return err
 	}

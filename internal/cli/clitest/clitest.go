@@ -38,9 +38,12 @@ func OwnPicture(t testing.TB) (scene shapes.Scene, dir, file string) {
 	return scenes[0], dir, file
 }
 
-// PNG reads a picture that the program has written.
-func PNG(t testing.TB, path string) image.Image {
+// PNG reads a picture that the program has written to -out under joined names.
+func PNG(t testing.TB, names ...string) image.Image {
 	t.Helper()
+	folder := cli.Folder(flag.Lookup("out").Value.String())
+	path, err := folder.Path(".png", names...)
+	require.NoError(t, err)
 	f, err := os.Open(path)
 	require.NoError(t, err)
 	defer f.Close()
