@@ -211,7 +211,9 @@ func addGridOfNEON(x, row, col []float32, w float32) {
 	}
 }
 
-// transposeOfNEON moves what fills no block of 4×4 in plain Go.
+// transposeOfNEON moves what fills no block of 4×4 in plain Go. Another kernel has
+// the same lines about its own blocks: a function that both call would take the
+// assembly as a variable, and its operands would escape to the heap.
 func transposeOfNEON(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	r, c := rows&^3, cols&^3
 	if r > 0 && c > 0 {

@@ -2,7 +2,6 @@ package surgery
 
 import (
 	"context"
-	"fmt"
 	"image"
 	"strings"
 	"testing"
@@ -21,46 +20,17 @@ var micro = tower{embed: 24, side: 32, layers: 8, width: 32, patch: 8, heads: 2}
 // file is a checkpoint of procedural weights, changed as told, the text tower
 // being the smallest possible.
 func (t tower) file(tb testing.TB, change ...func(name string, w []float32)) *weights.File {
-	shapes := map[string][]int{}
-	var tensors []weights.TensorInfo
-	add := func(name string, shape ...int) {
-		shapes[name] = shape
-		tensors = append(tensors, weights.TensorInfo{Name: name, Shape: shape})
-	}
-	blocks := func(prefix string, layers, width int) {
-		for l := range layers {
-			p := fmt.Sprintf("%s%d.", prefix, l)
-			add(p+"attn.in_proj_weight", 3*width, width)
-			add(p+"attn.in_proj_bias", 3*width)
-			add(p+"attn.out_proj.weight", width, width)
-			add(p+"attn.out_proj.bias", width)
-			add(p+"ln_1.weight", width)
-			add(p+"ln_1.bias", width)
-			add(p+"ln_2.weight", width)
-			add(p+"ln_2.bias", width)
-			add(p+"mlp.c_fc.weight", 4*width, width)
-			add(p+"mlp.c_fc.bias", 4*width)
-			add(p+"mlp.c_proj.weight", width, 4*width)
-			add(p+"mlp.c_proj.bias", width)
-		}
-	}
 	grid := t.side / t.patch
-	add("visual.class_embedding", t.width)
-	add("visual.conv1.weight", t.width, 3, t.patch, t.patch)
-	add("visual.positional_embedding", 1+grid*grid, t.width)
-	add("visual.ln_pre.weight", t.width)
-	add("visual.ln_pre.bias", t.width)
-	add("visual.ln_post.weight", t.width)
-	add("visual.ln_post.bias", t.width)
-	blocks("visual.transformer.resblocks.", t.layers, t.width)
-	add("visual.proj", t.width, t.embed)
-	add("token_embedding.weight", 49408, 8)
-	add("positional_embedding", 77, 8)
-	blocks("transformer.resblocks.", 1, 8)
-	add("ln_final.weight", 8)
-	add("ln_final.bias", 8)
-	add("text_projection", 8, t.embed)
-	add("logit_scale")
+	tensors, err := vit.Config{
+		Embed:  t.embed,
+		Vision: vit.VisionConfig{Patch: t.patch, Grid: image.Pt(grid, grid), Width: t.width, Layers: t.layers, Hidden: 4 * t.width},
+		Text:   vit.TextConfig{Context: 77, Vocabulary: 49408, Width: 8, Layers: 1, Hidden: 32},
+	}.Tensors()
+	require.NoError(tb, err)
+	shapes := map[string][]int{}
+	for _, info := range tensors {
+		shapes[info.Name] = info.Shape
+	}
 	f, err := weights.FromFunc(tensors, func(name string, dst []float32) error {
 		golden.WeightInto(dst, name, "", shapes[name])
 		for _, f := range change {

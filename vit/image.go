@@ -46,6 +46,11 @@ func (c *CLIP) EncodeImages(ctx context.Context, imgs []image.Image, opts ...Ima
 	if err != nil {
 		return nil, err
 	}
+	return c.encodeUnder(ctx, pictures, o)
+}
+
+// encodeUnder runs pictures through the tower under the plan of the options.
+func (c *CLIP) encodeUnder(ctx context.Context, pictures []picture, o imageOptions) ([]*Features, error) {
 	all, err := c.encode(ctx, pictures, []Plan{o.planOrZero()}, o.progress)
 	if err != nil {
 		return nil, err
@@ -106,11 +111,11 @@ func (c *CLIP) EncodePixels(ctx context.Context, p Pixels, opts ...ImageOption) 
 		return nil, fmt.Errorf("vit: %w: NaN or infinite", ErrPixels)
 	}
 	size := image.Pt(p.Width, p.Height)
-	all, err := c.encode(ctx, []picture{{size, image.Rectangle{Max: size}, size, nil, p.Data}}, []Plan{o.planOrZero()}, o.progress)
+	f, err := c.encodeUnder(ctx, []picture{{size, image.Rectangle{Max: size}, size, nil, p.Data}}, o)
 	if err != nil {
 		return nil, err
 	}
-	return all[0][0], nil
+	return f[0], nil
 }
 
 func (o imageOptions) planOrZero() Plan {

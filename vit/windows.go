@@ -85,15 +85,7 @@ func (c *CLIP) EncodeWindows(ctx context.Context, img image.Image, w Windows, op
 			return c.prepare(ctx, dst, img, at)
 		}, nil})
 	}
-	all, err := c.encode(ctx, pictures, []Plan{o.planOrZero()}, o.progress)
-	if err != nil {
-		return nil, err
-	}
-	features := make([]*Features, len(all))
-	for i := range all {
-		features[i] = all[i][0]
-	}
-	return features, nil
+	return c.encodeUnder(ctx, pictures, o)
 }
 
 // filter is the model's resampling filter.

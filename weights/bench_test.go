@@ -16,49 +16,19 @@ import (
 	"time"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
+	"github.com/clipsurgery/clipsurgery/internal/untrained"
 	"github.com/clipsurgery/clipsurgery/vit"
 	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
 )
 
 // vitB16 are the tensors of OpenAI's ViT-B/16: 150 million elements.
-func vitB16(dtype weights.DType) (tensors []weights.TensorInfo) {
-	add := func(name string, shape ...int) {
-		tensors = append(tensors, weights.TensorInfo{Name: name, Shape: shape, DType: dtype})
+func vitB16(t testing.TB, dtype weights.DType) []weights.TensorInfo {
+	tensors, err := untrained.ViTB16().Tensors()
+	require.NoError(t, err)
+	for i := range tensors {
+		tensors[i].DType = dtype
 	}
-	tower := func(prefix string, width int) {
-		for i := range 12 {
-			p := fmt.Sprintf("%stransformer.resblocks.%d.", prefix, i)
-			add(p+"attn.in_proj_weight", 3*width, width)
-			add(p+"attn.in_proj_bias", 3*width)
-			add(p+"attn.out_proj.weight", width, width)
-			add(p+"attn.out_proj.bias", width)
-			add(p+"ln_1.weight", width)
-			add(p+"ln_1.bias", width)
-			add(p+"mlp.c_fc.weight", 4*width, width)
-			add(p+"mlp.c_fc.bias", 4*width)
-			add(p+"mlp.c_proj.weight", width, 4*width)
-			add(p+"mlp.c_proj.bias", width)
-			add(p+"ln_2.weight", width)
-			add(p+"ln_2.bias", width)
-		}
-	}
-	add("visual.class_embedding", 768)
-	add("visual.positional_embedding", 197, 768)
-	add("visual.proj", 768, 512)
-	add("visual.conv1.weight", 768, 3, 16, 16)
-	add("visual.ln_pre.weight", 768)
-	add("visual.ln_pre.bias", 768)
-	tower("visual.", 768)
-	add("visual.ln_post.weight", 768)
-	add("visual.ln_post.bias", 768)
-	tower("", 512)
-	add("token_embedding.weight", 49408, 512)
-	add("positional_embedding", 77, 512)
-	add("ln_final.weight", 512)
-	add("ln_final.bias", 512)
-	add("text_projection", 512, 512)
-	add("logit_scale")
 	return tensors
 }
 
@@ -157,8 +127,8 @@ func checkpoints(b testing.TB) map[string]string {
 		"published": filepath.Join(dir, "published.pt"),
 		"pt":        filepath.Join(dir, "model.pt"), "safetensors": filepath.Join(dir, "model.safetensors"),
 	}
-	writeTorch(b, paths["published"], published(vitB16(weights.F16)))
-	writeTorch(b, paths["pt"], vitB16(weights.F16))
+	writeTorch(b, paths["published"], published(vitB16(b, weights.F16)))
+	writeTorch(b, paths["pt"], vitB16(b, weights.F16))
 	f, err := weights.Open(paths["pt"])
 	require.NoError(b, err)
 	defer f.Close()
@@ -229,9 +199,9 @@ func TestLoadingMemory(t *testing.T) {
 	}
 	paths := checkpoints(t)
 	paths["F32"] = filepath.Join(t.TempDir(), "model.pt")
-	writeTorch(t, paths["F32"], vitB16(weights.F32))
+	writeTorch(t, paths["F32"], vitB16(t, weights.F32))
 	var packed, largest int
-	for _, tensor := range vitB16(weights.F32) {
+	for _, tensor := range vitB16(t, weights.F32) {
 		packed += 4 * product(tensor.Shape)
 		largest = max(largest, 4*product(tensor.Shape))
 	}
