@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"github.com/clipsurgery/clipsurgery/simd"
 )
 
 // DType is the type of a tensor's elements in a file.
@@ -101,13 +103,9 @@ func decodeLittle(t DType, dst []float32, src []byte) {
 			dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i:])))
 		}
 	case F16:
-		for i := range dst {
-			dst[i] = halfToFloat(le.Uint16(src[2*i:]))
-		}
+		simd.Best().FromF16(dst, src)
 	case BF16:
-		for i := range dst {
-			dst[i] = math.Float32frombits(uint32(le.Uint16(src[2*i:])) << 16)
-		}
+		simd.Best().FromBF16(dst, src)
 	case I64:
 		for i := range dst {
 			dst[i] = float32(int64(le.Uint64(src[8*i:])))
@@ -141,17 +139,6 @@ func decodeLittle(t DType, dst []float32, src []byte) {
 			dst[i] = float32(src[i])
 		}
 	}
-}
-
-// halfToFloat widens a half without a table: its exponent and fraction, moved
-// into place, are 2^112 too small, subnormal halves included.
-func halfToFloat(h uint16) float32 {
-	const infinity, rebias = 0x7f800000, 0x77800000 // the second is 2^112
-	bits := math.Float32bits(math.Float32frombits(uint32(h&0x7fff)<<13) * math.Float32frombits(rebias))
-	if h&0x7c00 == 0x7c00 {
-		bits |= infinity
-	}
-	return math.Float32frombits(bits | uint32(h&0x8000)<<16)
 }
 
 // notFinite returns the index of the first NaN or infinity, or -1.

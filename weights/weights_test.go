@@ -461,3 +461,10 @@ func TestMemoryOfHostileHeaders(t *testing.T) {
 		}
 	}
 }
+
+// halfToFloat widens one half.
+func halfToFloat(h uint16) float32 {
+	var v [1]float32
+	F16.decode(v[:], binary.LittleEndian.AppendUint16(nil, h), binary.LittleEndian)
+	return v[0]
+}

@@ -28,7 +28,7 @@ type layer struct {
 var allowed = []layer{
 	{"simd", []string{"internal/scratch"}},
 	{"simd/internal/...", nil},
-	{"weights", []string{"internal/option"}},
+	{"weights", []string{"internal/option", "simd"}},
 	{"weights/hub", []string{"internal/option", "weights"}},
 	{"weights/shapes", []string{"weights"}},
 	{"tokenizer", []string{"internal/option"}},
