@@ -46,24 +46,12 @@ var checkedOperations = map[string]checkedOperation{
 		matrices: map[string][2]int{"b": {5, 7}},
 		call:     func(k Kernel, o *operands) { PackTransposed(k, o.matrix["b"]) },
 	},
-	"PackStrassen": {
-		matrices: map[string][2]int{"b": {6, 8}},
-		call:     func(k Kernel, o *operands) { PackStrassen(k, o.matrix["b"]) },
-	},
 	"Kernel.MatMul": {
 		matrices: map[string][2]int{"dst": {17, 37}, "a": {17, 9}, "residual": {17, 37}},
 		vectors:  map[string]int{"bias": 37},
 		call: func(k Kernel, o *operands) {
 			b := Pack(k, filledMatrix(37, 9))
 			k.MatMul(nil, o.matrix["dst"], o.matrix["a"], b, Epilogue{Bias: o.vector["bias"], Residual: o.matrix["residual"]})
-		},
-	},
-	"Kernel.MatMulStrassen": {
-		matrices: map[string][2]int{"dst": {17, 36}, "a": {17, 8}},
-		vectors:  map[string]int{"bias": 36},
-		call: func(k Kernel, o *operands) {
-			b := PackStrassen(k, filledMatrix(36, 8))
-			k.MatMulStrassen(nil, o.matrix["dst"], o.matrix["a"], b, Epilogue{Bias: o.vector["bias"]})
 		},
 	},
 	"Kernel.Attend": {
@@ -311,20 +299,15 @@ func TestOtherMistakes(t *testing.T) {
 		other := all[(i+1)%len(all)]
 		v := Spaced{filled(200), 10, 40}
 		for name, f := range map[string]func(){
-			"MatMul of nothing":           func() { k.MatMul(nil, dst, a, nil, Epilogue{}) },
-			"MatMul of another kernel's":  func() { k.MatMul(nil, dst, a, Pack(other, b), Epilogue{}) },
-			"MatMul of a zero Packed":     func() { k.MatMul(nil, dst, a, new(Packed), Epilogue{}) },
-			"MatMul, activation":          func() { k.MatMul(nil, dst, a, Pack(k, b), Epilogue{Act: 99}) },
-			"MatMulStrassen of nothing":   func() { k.MatMulStrassen(nil, dst, a, nil, Epilogue{}) },
-			"MatMulStrassen of another's": func() { k.MatMulStrassen(nil, dst, a, PackStrassen(other, b), Epilogue{}) },
-			"MatMulStrassen of zero":      func() { k.MatMulStrassen(nil, dst, a, new(Strassen), Epilogue{}) },
-			"MatMulStrassen, residual":    func() { k.MatMulStrassen(nil, dst, a, PackStrassen(k, b), Epilogue{Residual: dst}) },
-			"PackStrassen, odd":           func() { PackStrassen(k, filledMatrix(3, 4)) },
-			"Activate":                    func() { k.Activate(99, dst.Data) },
-			"MinMax":                      func() { k.MinMax(nil) },
-			"WinogradInput of 3":          func() { k.WinogradInput(3, v, v, 5, 1) },
-			"WinogradOutput of 0":         func() { k.WinogradOutput(0, v, v, 5, 1, Identity) },
-			"WinogradOutput, activation":  func() { k.WinogradOutput(2, v, v, 5, 1, GELU) },
+			"MatMul of nothing":          func() { k.MatMul(nil, dst, a, nil, Epilogue{}) },
+			"MatMul of another kernel's": func() { k.MatMul(nil, dst, a, Pack(other, b), Epilogue{}) },
+			"MatMul of a zero Packed":    func() { k.MatMul(nil, dst, a, new(Packed), Epilogue{}) },
+			"MatMul, activation":         func() { k.MatMul(nil, dst, a, Pack(k, b), Epilogue{Act: 99}) },
+			"Activate":                   func() { k.Activate(99, dst.Data) },
+			"MinMax":                     func() { k.MinMax(nil) },
+			"WinogradInput of 3":         func() { k.WinogradInput(3, v, v, 5, 1) },
+			"WinogradOutput of 0":        func() { k.WinogradOutput(0, v, v, 5, 1, Identity) },
+			"WinogradOutput, activation": func() { k.WinogradOutput(2, v, v, 5, 1, GELU) },
 			"Attend, causal": func() {
 				q := filledMatrix(5, 4)
 				k.Attend(nil, q, &Attention{Heads: 1, HeadDim: 4, Q: q, K: filledMatrix(3, 4), V: filledMatrix(3, 4), Causal: true})

@@ -42,9 +42,6 @@
 // over rows and columns, never over k, so results do not depend on the number
 // of workers and repeat bit for bit on one machine with one kernel.
 //
-// [PackStrassen] trades some of that bound, and memory, for fewer
-// multiplications; nothing uses it unless told to.
-//
 // # Aliasing
 //
 // Destinations come first. A destination must not overlap an operand unless

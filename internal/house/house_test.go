@@ -312,6 +312,38 @@ func locals(fn *ast.FuncDecl) map[string]bool {
 	return own
 }
 
+// TestOptions: an option's type is an interface of one unexported method, or one
+// of the types that several such interfaces share, and "With…" names a resource.
+func TestOptions(t *testing.T) {
+	set, files := parse(t)
+	resources := []string{"WithWorkers", "WithKernel", "WithMemory", "WithProgress"}
+	shared := []string{"ProgressOption", "SizeOption"}
+	for _, f := range files {
+		if f.test || strings.HasPrefix(f.pkg, "internal/") {
+			continue
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "With") && !strings.HasPrefix(fn.Name.Name, "Without") {
+				require.Contains(t, resources, fn.Name.Name, "%s", set.Position(fn.Pos()))
+			}
+			g, ok := d.(*ast.GenDecl)
+			if !ok || g.Tok != token.TYPE {
+				continue
+			}
+			for _, spec := range g.Specs {
+				named := spec.(*ast.TypeSpec)
+				if !named.Name.IsExported() || !strings.HasSuffix(named.Name.Name, "Option") || slices.Contains(shared, named.Name.Name) {
+					continue
+				}
+				at := set.Position(named.Pos())
+				methods, ok := named.Type.(*ast.InterfaceType)
+				require.True(t, ok && methods.Methods.NumFields() == 1, "%s is no interface of one method: %s", named.Name.Name, at)
+				require.False(t, methods.Methods.List[0].Names[0].IsExported(), "the method of %s is exported: %s", named.Name.Name, at)
+			}
+		}
+	}
+}
+
 // Every package of the library has an example that runs: one with its output.
 func TestExamples(t *testing.T) {
 	_, files := parse(t)
