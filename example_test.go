@@ -91,7 +91,7 @@ func ExampleSegmenter() {
 	// diamond: 2 parts
 }
 
-// A picture of a camera, upright, in the colours that the models were trained
+// A picture of a camera, upright, in the colors that the models were trained
 // on. Reading it ends with the context; larger pictures than usual are allowed.
 func ExampleOpenPicture() {
 	ctx := context.Background()

@@ -66,7 +66,7 @@ func Components() Option {
 //
 // On the scenes of [Components] the mean IoU of nouns that name one object
 // grows from 0.651 and 0.655 to 0.672 and 0.670, where always taking the best
-// guess would give 0.673 and 0.673; that of coloured shapes from 0.783 and
+// guess would give 0.673 and 0.673; that of colored shapes from 0.783 and
 // 0.765 to 0.792 and 0.772 of 0.795 and 0.775. With Components, whose prompts
 // are less ambiguous, it adds less than a hundredth.
 func Rerank() Option {
@@ -91,7 +91,7 @@ func Threshold(t float64) Option {
 // What is a good minimum depends on the model, and a little on the labels. With
 // the demo CLIP, on the scenes of [Components], the presence of a noun that a
 // picture shows is above that of another one that it does not show in 96 and
-// 97 % of the cases (AUROC, of coloured shapes 97 %): a minimum of -0.11 gives
+// 97 % of the cases (AUROC, of colored shapes 97 %): a minimum of -0.11 gives
 // up 5 % of the nouns that are there and refuses 82 to 84 % of the others.
 func MinPresence(x float64) Option {
 	return segmentOption(func(o *options) error {

@@ -26,9 +26,9 @@ var ErrPictureSize = pix.ErrSize
 // DecodePicture reads a PNG, JPEG, GIF, WebP, BMP or TIFF picture as Pillow does:
 // the container's whole picture (a GIF's logical screen with its first frame,
 // the first picture of an animation or of several pages), upright as EXIF or XMP
-// tells, in Pillow's colours. It remembers the mode that Pillow gives the file
-// (bilevel, palette, grey, CMYK, with alpha …), which decides how the models'
-// preprocessing resizes it. At returns colours converted to RGB, with alpha not
+// tells, in Pillow's colors. It remembers the mode that Pillow gives the file
+// (bilevel, palette, gray, CMYK, with alpha …), which decides how the models'
+// preprocessing resizes it. At returns colors converted to RGB, with alpha not
 // premultiplied where the file has it.
 //
 // What is exact for which format, and what is refused, is in docs/formats.md.

@@ -61,14 +61,14 @@ func demo(t testing.TB) (*vit.CLIP, *sam.Model) {
 	return clip, model
 }
 
-// labelSets are the nouns, and the coloured shapes with the grounds.
+// labelSets are the nouns, and the colored shapes with the grounds.
 func labelSets() map[string][]string {
 	nouns := shapes.Classes()
-	pairs := append(slices.Clone(nouns[:8]), shapes.ColouredShapes()...)
+	pairs := append(slices.Clone(nouns[:8]), shapes.ColoredShapes()...)
 	return map[string][]string{"shape": nouns, "pair": pairs}
 }
 
-// things is how many objects of a scene a noun or a coloured shape names.
+// things is how many objects of a scene a noun or a colored shape names.
 func things(s *shapes.Scene, name string) int {
 	n := 0
 	for _, thing := range s.Things {

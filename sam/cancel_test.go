@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCancelled: a context that has ended ends a call before it touches the
+// TestCanceled: a context that has ended ends a call before it touches the
 // picture, and one that ends on the way leaves nothing half done behind.
-func TestCancelled(t *testing.T) {
+func TestCanceled(t *testing.T) {
 	m, err := Load(procedural(t, micro()), WithWorkers(2))
 	require.NoError(t, err)
-	grey := image.NewGray(image.Rect(0, 0, 20, 12))
-	e, err := m.Encode(t.Context(), grey)
+	gray := image.NewGray(image.Rect(0, 0, 20, 12))
+	e, err := m.Encode(t.Context(), gray)
 	require.NoError(t, err)
 	want, err := m.Predict(t.Context(), e, []Prompt{{}})
 	require.NoError(t, err)
@@ -27,7 +27,7 @@ func TestCancelled(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = m.Everything(ended, trap{})
 	require.ErrorIs(t, err, context.Canceled)
-	fresh, err := m.Encode(t.Context(), grey)
+	fresh, err := m.Encode(t.Context(), gray)
 	require.NoError(t, err)
 	_, err = m.Predict(ended, fresh, []Prompt{{}})
 	require.ErrorIs(t, err, context.Canceled)
@@ -44,7 +44,7 @@ func TestCancelled(t *testing.T) {
 	// Whenever it ends, there is an error or the right answer.
 	for i := range 200 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*5*time.Microsecond)
-		got, err := m.Encode(ctx, grey)
+		got, err := m.Encode(ctx, gray)
 		cancel()
 		if err != nil {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -54,7 +54,7 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
-// TestCancelFullSize: at full size an encoder that is cancelled stops within a
+// TestCancelFullSize: at full size an encoder that is canceled stops within a
 // part of a block, wherever it is: windows, global attention, products or neck.
 func TestCancelFullSize(t *testing.T) {
 	golden.Long(t)

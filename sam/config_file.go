@@ -15,7 +15,7 @@ type expected struct {
 }
 
 // configKeys are the keys of a SamModel's config.json that change results, but
-// for those that [Config.settings] honours. All others are harmless.
+// for those that [Config.settings] honors. All others are harmless.
 // Source: huggingface/transformers models/sam/configuration_sam.py.
 func (c *Config) configKeys() []expected {
 	number := func(n int) float64 { return float64(n) }

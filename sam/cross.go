@@ -100,7 +100,7 @@ func (t *tokensToImage) attendProjected(r *nn.Call, p *promptBatch, out, q blas3
 	}
 }
 
-// apply adds attention to the tokens to the cells and normalises them. The
+// apply adds attention to the tokens to the cells and normalizes them. The
 // first layer reads the cells and queries that all prompts share.
 func (t *imageToTokens) apply(r *nn.Call, p *promptBatch, side *imageSide, norm nn.LayerNorm, first bool) {
 	mark := r.Mark()

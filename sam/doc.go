@@ -32,7 +32,7 @@
 // For an input of S pixels (1024) and cells of P pixels (16) the grid has
 // G = S/P columns and rows (64):
 //
-//	Pixels              3×Height×Width, the longest side S, normalised, unpadded
+//	Pixels              3×Height×Width, the longest side S, normalized, unpadded
 //	Embedding.Features  G² × C, a row per cell, row by row; C = 256 channels
 //	LowRes              4G × 4G logits of the padded input square, 256 × 256
 //	Result.Logits       Height × Width logits of the original picture

@@ -43,7 +43,7 @@ func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOptio
 }
 
 // EncodePixels runs the image encoder on pixels that [Model.Preprocess] or
-// another program prepared: normalised, the longest side of the model's input
+// another program prepared: normalized, the longest side of the model's input
 // size, unpadded. original is the size of the picture that they show, to
 // which prompts and masks refer; one that does not become pixels of that size,
 // give or take one for rounding, is [ErrSize].

@@ -16,7 +16,7 @@ import (
 // TestNil: what is missing is an error of every call.
 func TestNil(t *testing.T) {
 	m, e := tiny(t)
-	ctx, grey := t.Context(), image.NewGray(image.Rect(0, 0, 9, 9))
+	ctx, gray := t.Context(), image.NewGray(image.Rect(0, 0, 9, 9))
 	for _, img := range []image.Image{nil, (*image.RGBA)(nil)} {
 		_, err := m.Encode(ctx, img)
 		require.ErrorIs(t, err, ErrSize)
@@ -47,19 +47,19 @@ func TestNil(t *testing.T) {
 	}
 
 	for _, m := range []*Model{nil, new(Model)} {
-		_, err := m.Encode(ctx, grey)
+		_, err := m.Encode(ctx, gray)
 		require.ErrorIs(t, err, ErrConfig)
 		_, err = m.EncodePixels(ctx, Pixels{1, 1, make([]float32, 3)}, image.Pt(1, 1))
 		require.ErrorIs(t, err, ErrConfig)
-		_, err = m.Preprocess(grey)
+		_, err = m.Preprocess(gray)
 		require.ErrorIs(t, err, ErrConfig)
 		_, err = m.Predict(ctx, e, []Prompt{{}})
 		require.ErrorIs(t, err, ErrConfig)
-		_, err = m.Everything(ctx, grey)
+		_, err = m.Everything(ctx, gray)
 		require.ErrorIs(t, err, ErrConfig)
 		_, err = m.EverythingFrom(ctx, e)
 		require.ErrorIs(t, err, ErrConfig)
-		for _, err := range m.EverythingSeq(ctx, grey) {
+		for _, err := range m.EverythingSeq(ctx, gray) {
 			require.ErrorIs(t, err, ErrConfig)
 		}
 		require.Zero(t, m.Config())
@@ -130,11 +130,11 @@ func TestOverflow(t *testing.T) {
 			}
 		})
 	}
-	grey := image.NewGray(image.Rect(0, 0, 20, 12))
+	gray := image.NewGray(image.Rect(0, 0, 20, 12))
 	for _, info := range micro().listing().Listed {
 		m, err := Load(large(info.Name))
 		require.NoError(t, err, info.Name)
-		e, err := m.Encode(t.Context(), grey)
+		e, err := m.Encode(t.Context(), gray)
 		if err != nil {
 			require.ErrorIs(t, err, ErrOverflow, info.Name)
 			continue
@@ -164,7 +164,7 @@ func TestOverflow(t *testing.T) {
 	} else {
 		require.NoError(t, checkFinite(m.kernel, "features", e.Features()))
 	}
-	e, err = m.Encode(t.Context(), grey)
+	e, err = m.Encode(t.Context(), gray)
 	require.NoError(t, err)
 	for name, p := range map[string]Prompt{
 		"point": {Points: []Point{{math.MaxFloat32, -math.MaxFloat32, Foreground}}},
@@ -187,34 +187,34 @@ func TestCallsInCallbacks(t *testing.T) {
 	f := procedural(t, micro())
 	m, err := Load(f, WithWorkers(1))
 	require.NoError(t, err)
-	grey := image.NewGray(image.Rect(0, 0, 20, 12))
-	e, err := m.Encode(t.Context(), grey)
+	gray := image.NewGray(image.Rect(0, 0, 20, 12))
+	e, err := m.Encode(t.Context(), gray)
 	require.NoError(t, err)
 	calls := 0
 	inside := WithProgress(func(int, int) {
 		calls++
-		other, err := m.Encode(t.Context(), grey)
+		other, err := m.Encode(t.Context(), gray)
 		require.NoError(t, err)
 		require.Equal(t, e.Features(), other.Features())
 		results, err := m.Predict(t.Context(), e, []Prompt{{}})
 		require.NoError(t, err)
 		require.NotEmpty(t, results[0].Logits(0))
 	})
-	got, err := m.Encode(t.Context(), grey, inside)
+	got, err := m.Encode(t.Context(), gray, inside)
 	require.NoError(t, err)
 	require.Equal(t, e.Features(), got.Features())
 	_, err = m.Predict(t.Context(), e, []Prompt{{}, {Single: true}}, inside)
 	require.NoError(t, err)
-	_, err = m.Everything(t.Context(), grey, PointsPerSide(2), CropLayers(1), inside)
+	_, err = m.Everything(t.Context(), gray, PointsPerSide(2), CropLayers(1), inside)
 	require.NoError(t, err)
 	require.Greater(t, calls, 10)
 
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err = m.Encode(ctx, grey, WithProgress(func(int, int) { cancel() }))
+	_, err = m.Encode(ctx, gray, WithProgress(func(int, int) { cancel() }))
 	require.ErrorIs(t, err, context.Canceled)
 	for range 2 { // a panic of the caller's gives the worker back
 		require.PanicsWithValue(t, "user", func() {
-			_, _ = m.Encode(t.Context(), grey, WithProgress(func(int, int) { panic("user") }))
+			_, _ = m.Encode(t.Context(), gray, WithProgress(func(int, int) { panic("user") }))
 		})
 		require.PanicsWithValue(t, "user", func() {
 			_, _ = m.Predict(t.Context(), e, []Prompt{{}}, WithProgress(func(int, int) { panic("user") }))

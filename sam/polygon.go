@@ -194,7 +194,7 @@ func mark(line []Vertex, keep []bool, first, last int, tolerance float64) {
 	}
 }
 
-// FromPolygons returns the pixels of a picture of the given size whose centres
+// FromPolygons returns the pixels of a picture of the given size whose centers
 // lie in one of the polygons: inside an odd number of its rings. Rings may
 // reach beyond the picture. Coordinates that are not finite are [ErrPolygon],
 // an impossible size is [ErrSize].
@@ -233,7 +233,7 @@ func FromPolygons(size image.Point, polygons []Polygon) (Mask, error) {
 }
 
 // edge is a side of a polygon, from left to right, and the columns whose
-// centres it crosses.
+// centers it crosses.
 type edge struct {
 	polygon        int
 	x0, y0, x1, y1 float64
@@ -245,12 +245,12 @@ func edgeOf(polygon int, a, b Vertex, columns int) edge {
 		a, b = b, a
 	}
 	e := edge{polygon: polygon, x0: float64(a.X), y0: float64(a.Y), x1: float64(b.X), y1: float64(b.Y)}
-	e.first, e.end = firstCentre(e.x0, columns), firstCentre(e.x1, columns)
+	e.first, e.end = firstCenter(e.x0, columns), firstCenter(e.x1, columns)
 	return e
 }
 
-// firstCentre is the first of n pixels whose centre is not before v.
-func firstCentre(v float64, n int) int { return int(min(max(math.Ceil(v-0.5), 0), float64(n))) }
+// firstCenter is the first of n pixels whose center is not before v.
+func firstCenter(v float64, n int) int { return int(min(max(math.Ceil(v-0.5), 0), float64(n))) }
 
 // column is the pixels of column x between the edges that cross it.
 func column(x, rows int, open []edge) []runs.Segment {
@@ -268,7 +268,7 @@ func column(x, rows int, open []edge) []runs.Segment {
 	})
 	var all []runs.Segment
 	for i := 0; i+1 < len(crossings); i += 2 {
-		s := runs.Segment{X: x, Y0: firstCentre(crossings[i].y, rows), Y1: firstCentre(crossings[i+1].y, rows)}
+		s := runs.Segment{X: x, Y0: firstCenter(crossings[i].y, rows), Y1: firstCenter(crossings[i+1].y, rows)}
 		if s.Y0 < s.Y1 {
 			all = append(all, s)
 		}

@@ -129,8 +129,8 @@ func TestFromPolygons(t *testing.T) {
 		"outside":            {[]Polygon{{Outer: square(11, 0, 20, 8)}, {Outer: square(0, -5, 10, -1)}}, 0},
 		"overlap is no hole": {[]Polygon{{Outer: square(0, 0, 4, 4)}, {Outer: square(2, 2, 6, 6)}}, 28},
 		"a hole":             {[]Polygon{{Outer: square(0, 0, 4, 4), Holes: []Ring{square(1, 1, 3, 3)}}}, 12},
-		"between centres":    {[]Polygon{{Outer: square(0.6, 0.6, 1.4, 1.4)}}, 0},
-		"around a centre":    {[]Polygon{{Outer: square(1.4, 1.4, 1.6, 1.6)}}, 1},
+		"between centers":    {[]Polygon{{Outer: square(0.6, 0.6, 1.4, 1.4)}}, 0},
+		"around a center":    {[]Polygon{{Outer: square(1.4, 1.4, 1.6, 1.6)}}, 1},
 		"a triangle":         {[]Polygon{{Outer: Ring{{0, 0}, {8, 0}, {0, 8}}}}, 28},
 	} {
 		m, err := FromPolygons(size, c.polygons)

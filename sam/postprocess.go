@@ -12,14 +12,14 @@ import (
 // to the padded input's size, cropped to the picture, bilinearly to its
 // original size (segment_anything/modeling/sam.py, postprocess_masks). Rows
 // and columns are scaled separately and both steps are linear, so a sample is
-// a mix of neighbouring columns of neighbouring rows. It is immutable.
+// a mix of neighboring columns of neighboring rows. It is immutable.
 type upsampler struct {
 	side          int         // of the logits
 	size          image.Point // of the picture
 	columns, rows []mix
 }
 
-// mix is a sample between neighbours of the source, from index first on. Few
+// mix is a sample between neighbors of the source, from index first on. Few
 // weights are not zero: two, seldom three.
 type mix struct {
 	first  int

@@ -128,7 +128,7 @@ func (m *Model) predictLowRes(r *nn.Call, e *Embedding, prompts []Prompt, emit f
 }
 
 // compareShapes orders prompts so that those that can share a batch are
-// neighbours.
+// neighbors.
 func compareShapes(p, q *Prompt) int {
 	return cmp.Or(
 		compareBools(p.Mask != nil, q.Mask != nil),

@@ -14,7 +14,7 @@ import (
 // or are not numbers.
 var ErrPixels = errors.New("pixels")
 
-// Pixels is a prepared picture: normalised RGB, 3×Height×Width, row-major.
+// Pixels is a prepared picture: normalized RGB, 3×Height×Width, row-major.
 // Its longest side is the model's input size; it is not padded.
 type Pixels struct {
 	Width, Height int
@@ -30,7 +30,7 @@ var (
 
 // Preprocess makes the encoder's input of a picture: converted to RGB, the
 // longest side resized to the model's input size as Pillow's antialiased
-// BILINEAR does, normalised (segment_anything/utils/transforms.py,
+// BILINEAR does, normalized (segment_anything/utils/transforms.py,
 // ResizeLongestSide; modeling/sam.py, preprocess). A picture that is nil, empty,
 // too large, or so thin that a side would vanish is [ErrSize].
 func (m *Model) Preprocess(img image.Image) (Pixels, error) {

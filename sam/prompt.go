@@ -79,7 +79,7 @@ func (e *promptEncoder) encode(dst []float32, x, y float32) {
 	}
 }
 
-// positions is the encoding of the cells' centres, a row per cell.
+// positions is the encoding of the cells' centers, a row per cell.
 func (e *promptEncoder) positions(t *simd.Team, grid int) blas32.General {
 	width := 2 * len(e.frequencies[0])
 	m := nn.Matrix(make([]float32, grid*grid*width), grid*grid, width)

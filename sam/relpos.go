@@ -20,7 +20,7 @@ type relPos struct {
 
 // pack resizes both tables to a window's side and packs them, rows first, each
 // from the largest distance to the smallest: the terms of a query at (x, y)
-// are then side neighbouring products from index side-1-y of the first half
+// are then side neighboring products from index side-1-y of the first half
 // and side-1-x of the second.
 func (r relPos) pack(k simd.Kernel, side int) *simd.Packed {
 	n := 2*side - 1

@@ -32,7 +32,7 @@ type windowGroup struct {
 // tokens is the number of tokens in all windows of the group.
 func (g windowGroup) tokens() int { return g.count * g.rows * g.cols }
 
-// A run is n tokens that are neighbours in a row of the grid (from index
+// A run is n tokens that are neighbors in a row of the grid (from index
 // raster, row-major) and in window order (from index window).
 type run struct{ raster, window, n int }
 

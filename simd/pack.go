@@ -6,7 +6,7 @@ import "gonum.org/v1/gonum/blas/blas32"
 // of K weights, as PyTorch's Linear stores them. It is immutable and may be
 // shared.
 //
-// A panel holds the weights of a few neighbouring outputs, as many as two
+// A panel holds the weights of a few neighboring outputs, as many as two
 // vectors have lanes, depth by depth: one step of the depth is one run of
 // memory. The last panel is filled up with zeros, to one vector where that is
 // enough. Plain Go and gonum keep the rows as they are.

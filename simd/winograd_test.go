@@ -31,7 +31,7 @@ func TestWinograd(t *testing.T) {
 					t.Run(fmt.Sprint(k, m, n, what, act), func(t *testing.T) {
 						r := rand.New(rand.NewPCG(uint64(n), uint64(m)))
 						const count = 3
-						// Neighbouring items of src share vectors, those of dst lie apart.
+						// Neighboring items of src share vectors, those of dst lie apart.
 						src := newGuarded(r, m*count+2, n, n+2)
 						dst := newGuarded(r, count*len(matrix), n, n+1)
 						from := Spaced{src.Data, src.Stride, m * src.Stride}

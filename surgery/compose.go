@@ -79,7 +79,7 @@ func BlocksBefore(n int) Detail { return func(t *vit.Term) { t.Before = n } }
 // Unit divides the rows that attend, per head, by their norm.
 func Unit() Detail { return func(t *vit.Term) { t.Unit = true } }
 
-// InputScale multiplies the scores by the mean norm of the block's normalised
+// InputScale multiplies the scores by the mean norm of the block's normalized
 // input rows, one number per picture.
 func InputScale() Detail { return func(t *vit.Term) { t.InputScale = true } }
 

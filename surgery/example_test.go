@@ -29,7 +29,7 @@ func demo() (*vit.CLIP, *shapes.Scene, error) {
 	return clip, &scenes[0], nil
 }
 
-// A plan of one's own: value-value attention that favours neighbours, in the
+// A plan of one's own: value-value attention that favors neighbors, in the
 // last three blocks beside the untouched stream.
 func ExampleCompose() {
 	clip, scene, err := demo()

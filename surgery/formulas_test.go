@@ -17,7 +17,7 @@ type tower struct{ embed, side, layers, width, patch, heads int }
 
 type rows [][]float64
 
-// layer is what a block sees: its input, normalised, and the projections of it.
+// layer is what a block sees: its input, normalized, and the projections of it.
 type layer struct{ x, h, q, k, v rows }
 
 // slow is a picture on its way through a tower.
@@ -78,7 +78,7 @@ var formulas = map[string]formula{
 		n, b := s.last()
 		return s.out(n, func(h int) rows {
 			k := s.head(b.k, h)
-			return product(s.softmax(k, k, s.scale(), s.neighbours), s.head(b.v, h))
+			return product(s.softmax(k, k, s.scale(), s.neighbors), s.head(b.v, h))
 		})
 	}},
 	"ITACLIP": {bicubic(0.1), func(s *slow) rows {
@@ -96,7 +96,7 @@ var formulas = map[string]formula{
 				cross = append(cross, s.softmax(s.head(e.q, h), s.head(e.k, h), s.scale(), nothing))
 			}
 			k := s.head(b.k, h)
-			a := plus(times(1./2, s.softmax(k, k, s.scale(), s.neighbours)), times(1./2, times(1./4, plus(cross...))))
+			a := plus(times(1./2, s.softmax(k, k, s.scale(), s.neighbors)), times(1./2, times(1./4, plus(cross...))))
 			return product(times(2, a), s.head(b.v, h))
 		})
 	}},
@@ -125,8 +125,8 @@ func (s *slow) scale() float64 { return 1 / math.Sqrt(float64(s.width/s.heads)) 
 
 func nothing(i, j int) float64 { return 0 }
 
-// neighbours is NACLIP's G.
-func (s *slow) neighbours(i, j int) float64 {
+// neighbors is NACLIP's G.
+func (s *slow) neighbors(i, j int) float64 {
 	if i == 0 || j == 0 {
 		return 0
 	}
@@ -280,7 +280,7 @@ func cubic(a float64) func(float64) float64 {
 }
 
 // resize weighs all positions of the table by the kernel around half-pixel
-// centres. Without antialiasing, positions beyond the edge are those of the
+// centers. Without antialiasing, positions beyond the edge are those of the
 // edge; with it they do not count, and the kernel widens as the table shrinks.
 func (t tower) resize(grid image.Point, offset float64, antialias bool, kernel func(float64) float64) rows {
 	n := t.side / t.patch
@@ -297,9 +297,9 @@ func (t tower) resize(grid image.Point, offset float64, antialias bool, kernel f
 		all := make(rows, size)
 		for i := range all {
 			all[i] = make([]float64, n)
-			centre, sum := step*(float64(i)+0.5)-0.5, 0.0
+			center, sum := step*(float64(i)+0.5)-0.5, 0.0
 			for j := -n; j < 2*n; j++ {
-				w := kernel((float64(j) - centre) / wide)
+				w := kernel((float64(j) - center) / wide)
 				if antialias && (j < 0 || j >= n) {
 					continue
 				}

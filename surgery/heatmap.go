@@ -24,7 +24,7 @@ func (m *HeatMap) At(x, y int) float32 {
 }
 
 // Map stretches the scores of a label over the grid to 0–1 and scales them to
-// the size of the original picture, bilinearly with half-pixel centres. Pixels
+// the size of the original picture, bilinearly with half-pixel centers. Pixels
 // outside the region that the grid covers are 0. Constant scores are
 // [ErrConstant].
 // Source: xmed-lab/CLIP_Surgery clip/clip.py:get_similarity_map.

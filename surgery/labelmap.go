@@ -52,7 +52,7 @@ func (m *LabelMap) Mask(class int) *image.Alpha {
 	return a
 }
 
-// Paletted returns the map as a picture whose colour indices are the classes;
+// Paletted returns the map as a picture whose color indices are the classes;
 // 255 stands for Ignore, as in PASCAL VOC. A nil palette is [Palette]. A class
 // that the palette does not have is an error.
 func (m *LabelMap) Paletted(p color.Palette) (*image.Paletted, error) {
@@ -65,15 +65,15 @@ func (m *LabelMap) Paletted(p color.Palette) (*image.Paletted, error) {
 			c = 255
 		}
 		if int(c) >= len(p) {
-			return nil, fmt.Errorf("surgery: %w: class %d in a palette of %d colours", ErrLabel, c, len(p))
+			return nil, fmt.Errorf("surgery: %w: class %d in a palette of %d colors", ErrLabel, c, len(p))
 		}
 		out.Pix[i] = uint8(c)
 	}
 	return out, nil
 }
 
-// Palette returns the first n colours, at most 256, of PASCAL VOC's table:
-// black, dark red, dark green and so on, neighbours in the list being easy to
+// Palette returns the first n colors, at most 256, of PASCAL VOC's table:
+// black, dark red, dark green and so on, neighbors in the list being easy to
 // tell apart. The bits of the index, three by three from the lowest, are the
 // bits of red, green and blue from the highest.
 func Palette(n int) color.Palette {

@@ -10,7 +10,7 @@ import (
 
 // mosaic is the scores of one picture, from one grid or several that overlap,
 // at the picture's size: each grid is scaled to its region bilinearly with
-// half-pixel centres, and where regions overlap their mean is taken. It gives
+// half-pixel centers, and where regions overlap their mean is taken. It gives
 // rows, so that texts × pixels are never held.
 type mosaic struct {
 	size   image.Point

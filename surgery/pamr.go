@@ -11,12 +11,12 @@ import (
 )
 
 // PAMR is pixel-adaptive mask refinement: in each iteration a pixel's score
-// becomes the mean of its neighbours', weighed by how much their colours are
+// becomes the mean of its neighbors', weighed by how much their colors are
 // like its own,
 //
 //	m ← Σₙ wₙ·mₙ,  w = softmax over n of −mean over channels of |x − xₙ|/(10⁻⁸ + 0.1·σ),
 //
-// where n runs over the 8 neighbours at each distance, edges repeated, and σ is
+// where n runs over the 8 neighbors at each distance, edges repeated, and σ is
 // the channel's standard deviation over them and the pixel itself (which counts
 // once per distance).
 // Source: visinf/1-stage-wseg models/mods/pamr.py (Araslanov and Roth, arXiv
@@ -68,7 +68,7 @@ func (p PAMR) refine(ctx context.Context, team *simd.Team, img image.Image, plan
 				for n, o := range offsets {
 					from := plane[min(max(y+o.Y, 0), size.Y-1)*size.X:][:size.X]
 					w := weights[n][y*size.X:][:size.X]
-					// Columns whose neighbour is inside, then the two edges.
+					// Columns whose neighbor is inside, then the two edges.
 					lo, hi := min(max(-o.X, 0), size.X), max(min(size.X-o.X, size.X), 0)
 					for x := lo; x < hi; x++ {
 						row[x] += float32(w[x] * from[x+o.X])
@@ -87,7 +87,7 @@ func (p PAMR) refine(ctx context.Context, team *simd.Team, img image.Image, plan
 	return nil
 }
 
-// offsets are the neighbours of a pixel, distance by distance.
+// offsets are the neighbors of a pixel, distance by distance.
 func (p PAMR) offsets() []image.Point {
 	var all []image.Point
 	for _, d := range p.Distances {
@@ -102,14 +102,14 @@ func (p PAMR) offsets() []image.Point {
 	return all
 }
 
-// affinity returns a plane of weights for each neighbour.
+// affinity returns a plane of weights for each neighbor.
 func (p PAMR) affinity(team *simd.Team, img *pix.RGB) [][]float32 {
 	size, offsets := image.Pt(img.Width, img.Height), p.offsets()
 	weights := make([][]float32, len(offsets))
 	for n := range weights {
 		weights[n] = make([]float32, size.X*size.Y)
 	}
-	type scratch struct{ colours, distance []float64 }
+	type scratch struct{ colors, distance []float64 }
 	all := make([]scratch, team.Size())
 	for i := range all {
 		all[i] = scratch{make([]float64, len(offsets)), make([]float64, len(offsets))}
@@ -125,16 +125,16 @@ func (p PAMR) affinity(team *simd.Team, img *pix.RGB) [][]float32 {
 				for n, o := range offsets {
 					v := min(max(y+o.Y, 0), size.Y-1)
 					u := min(max(x+o.X, 0), size.X-1)
-					s.colours[n] = float64(img.Pix[3*(v*size.X+u)+c])
-					sum += s.colours[n]
+					s.colors[n] = float64(img.Pix[3*(v*size.X+u)+c])
+					sum += s.colors[n]
 				}
 				mean := sum / count
 				squares := (own - mean) * (own - mean) * float64(len(p.Distances))
-				for _, v := range s.colours {
+				for _, v := range s.colors {
 					squares += (v - mean) * (v - mean)
 				}
 				deviation := math.Sqrt(squares / (count - 1))
-				for n, v := range s.colours {
+				for n, v := range s.colors {
 					s.distance[n] -= math.Abs(own-v) / (1e-8 + 0.1*deviation) / 3
 				}
 			}

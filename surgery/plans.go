@@ -94,8 +94,8 @@ func ClearCLIP() vit.Plan {
 		ResizePositions(vit.PositionsBicubicOffset))
 }
 
-// NACLIP keeps nothing of the last block but key-key attention that favours
-// neighbours,
+// NACLIP keeps nothing of the last block but key-key attention that favors
+// neighbors,
 //
 //	y = O(σ(s·K·Kᵀ + G)·V),  G = exp(-d²/(2·5²)) at a distance of d patches,
 //

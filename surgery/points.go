@@ -153,7 +153,7 @@ func (p *picked) points(cells []int) []image.Point {
 	var all []image.Point
 	for _, i := range cells {
 		c := p.cell(i)
-		all = append(all, p.region.Min.Add(image.Pt(centre(c.X, p.grid.X, p.region.Dx()), centre(c.Y, p.grid.Y, p.region.Dy()))))
+		all = append(all, p.region.Min.Add(image.Pt(center(c.X, p.grid.X, p.region.Dx()), center(c.Y, p.grid.Y, p.region.Dy()))))
 	}
 	return all
 }
@@ -197,9 +197,9 @@ func (p *picked) parts() []Clicks {
 	return all
 }
 
-// centre is the pixel in the middle of cell i of n that cover size pixels, in
+// center is the pixel in the middle of cell i of n that cover size pixels, in
 // float32 as the reference has it.
-func centre(i, n, size int) int {
+func center(i, n, size int) int {
 	scale := float32(float64(size) / float64(n))
 	return int(min((float32(i)+0.5)*scale, float32(size-1)))
 }

@@ -57,7 +57,7 @@ func (s *Scores) cells(label int) ([]float32, error) {
 
 // Similarity is the cosine of every image row with every text: raw maps on
 // plain features, "architecture surgery only" on operated ones. Rows of both
-// are normalised inside; text is texts × D.
+// are normalized inside; text is texts × D.
 func Similarity(f *vit.Features, text blas32.General) (*Scores, error) {
 	t, err := unitRows(text)
 	if err != nil {

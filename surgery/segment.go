@@ -42,7 +42,7 @@ func (s *segmenter) features(ctx context.Context, clip *vit.CLIP, img image.Imag
 
 // Label is the second half of [Segment], for scores at hand: of the whole
 // picture, or of windows that cover it. Scores are scaled to the picture's
-// size, bilinearly with half-pixel centres; every pixel gets the class with the
+// size, bilinearly with half-pixel centers; every pixel gets the class with the
 // highest score among its texts, the first of those that are equal. Pixels
 // that no scores cover become [Ignore]. The picture itself is looked at only
 // with [Refine].

@@ -115,9 +115,9 @@ func TestLabelErrors(t *testing.T) {
 		_, err = Label(ctx, image.NewGray(all), []*Scores{s}, v, Refine(p))
 		require.Error(t, err)
 	}
-	cancelled, cancel := context.WithCancel(ctx)
+	canceled, cancel := context.WithCancel(ctx)
 	cancel()
-	_, err = Label(cancelled, nil, []*Scores{s}, v)
+	_, err = Label(canceled, nil, []*Scores{s}, v)
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -129,33 +129,33 @@ func pamrPlainly(img *image.NRGBA, plane []float64, p PAMR) []float64 {
 		next := make([]float64, len(plane))
 		for y := range size.Y {
 			for x := range size.X {
-				var neighbours []int
+				var neighbors []int
 				samples := []int{}
 				for _, d := range p.Distances {
 					for dy := -d; dy <= d; dy += d {
 						for dx := -d; dx <= d; dx += d {
 							if samples = append(samples, at(x+dx, y+dy)); dx != 0 || dy != 0 {
-								neighbours = append(neighbours, at(x+dx, y+dy))
+								neighbors = append(neighbors, at(x+dx, y+dy))
 							}
 						}
 					}
 				}
-				score := make([]float64, len(neighbours))
+				score := make([]float64, len(neighbors))
 				for c := range 3 {
-					colour := func(i int) float64 { return float64(img.Pix[4*i+c]) }
+					color := func(i int) float64 { return float64(img.Pix[4*i+c]) }
 					mean, squares := 0.0, 0.0
 					for _, i := range samples {
-						mean += colour(i) / float64(len(samples))
+						mean += color(i) / float64(len(samples))
 					}
 					for _, i := range samples {
-						squares += math.Pow(colour(i)-mean, 2) / float64(len(samples)-1)
+						squares += math.Pow(color(i)-mean, 2) / float64(len(samples)-1)
 					}
-					for n, i := range neighbours {
-						score[n] -= math.Abs(colour(at(x, y))-colour(i)) / (1e-8 + 0.1*math.Sqrt(squares)) / 3
+					for n, i := range neighbors {
+						score[n] -= math.Abs(color(at(x, y))-color(i)) / (1e-8 + 0.1*math.Sqrt(squares)) / 3
 					}
 				}
 				sum := 0.0
-				for n, i := range neighbours {
+				for n, i := range neighbors {
 					sum += math.Exp(score[n])
 					next[at(x, y)] += math.Exp(score[n]) * plane[i]
 				}
@@ -188,7 +188,7 @@ func TestPAMR(t *testing.T) {
 	}
 }
 
-// On a picture of two colours, labels move to the edge between them.
+// On a picture of two colors, labels move to the edge between them.
 func TestRefineFindsEdges(t *testing.T) {
 	img := image.NewNRGBA(image.Rect(0, 0, 32, 16))
 	for y := range 16 {
@@ -196,7 +196,7 @@ func TestRefineFindsEdges(t *testing.T) {
 			img.SetNRGBA(x, y, color.NRGBA{uint8(60 + 120*(x/19)), 90, 90, 255})
 		}
 	}
-	// Two cells: the border of the labels is at column 16, that of the colours
+	// Two cells: the border of the labels is at column 16, that of the colors
 	// at 19.
 	s := &Scores{general([]float32{0, 0, 1, 0, 0, 1}, 3, 2), image.Pt(2, 1), image.Pt(32, 16), img.Rect, nil}
 	v := &Vocabulary{[]string{"left", "right"}, general(make([]float32, 2), 2, 1), []int{0, 1}}
@@ -260,7 +260,7 @@ func TestParseClasses(t *testing.T) {
 	}[1:], ParseClasses(" person , person in shirt,\n\n-what is left\n-\ntv"))
 }
 
-// The first colours of VOC's table.
+// The first colors of VOC's table.
 func TestPalette(t *testing.T) {
 	want := []color.NRGBA{{0, 0, 0, 255}, {128, 0, 0, 255}, {0, 128, 0, 255}, {128, 128, 0, 255}, {0, 0, 128, 255}, {128, 0, 128, 255},
 		{0, 128, 128, 255}, {128, 128, 128, 255}, {64, 0, 0, 255}, {192, 0, 0, 255}}

@@ -17,8 +17,8 @@ type merger struct {
 // symbol is a token inside a word that begins at the byte with its index.
 type symbol struct {
 	id         uint16
-	merged     uint16 // what it would become with its right neighbour, 0 if nothing
-	prev, next int32  // neighbours, outside the word if there is none
+	merged     uint16 // what it would become with its right neighbor, 0 if nothing
+	prev, next int32  // neighbors, outside the word if there is none
 }
 
 // merge leaves the tokens of word, which is not empty, in m.symbols, linked
@@ -37,7 +37,7 @@ func (m *merger) merge(word string) {
 		merged, i := uint16(top>>32), int32(uint32(top))
 		left := &m.symbols[i]
 		if left.merged != merged {
-			continue // a neighbour was merged elsewhere since
+			continue // a neighbor was merged elsewhere since
 		}
 		right := &m.symbols[left.next]
 		right.merged = 0

@@ -24,8 +24,8 @@ func Clean(text string) string {
 // ftfy repeats its fixes until nothing changes, which takes a pass for each
 // level of nested entities (&amp;amp;amp;…). The fixes do not get into each
 // other's way, so that a repairer can apply them all to each character as it
-// comes, and come to the same end in one pass. Normalisation, which looks at
-// neighbours, waits until then.
+// comes, and come to the same end in one pass. Normalization, which looks at
+// neighbors, waits until then.
 func repair(text string) string {
 	// ftfy replaces no entities from the first line with a '<' on, as this
 	// looks like HTML.
@@ -79,7 +79,7 @@ func (r *repairer) add(c rune) {
 	switch {
 	case c >= ' ' && c < 0x7F:
 		r.text = append(r.text, byte(c))
-	case c == '\u037E': // Greek question mark: normalisation makes it
+	case c == '\u037E': // Greek question mark: normalization makes it
 		r.text = append(r.text, ';') // ASCII, which may complete an entity
 	case c == '\u212A': // Kelvin sign: likewise
 		r.text = append(r.text, 'K')

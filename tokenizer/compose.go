@@ -9,7 +9,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// compose returns text in normalisation form C. norm.NFC alone would not do:
+// compose returns text in normalization form C. norm.NFC alone would not do:
 // it breaks up more than 30 combining marks in a row (Stream-Safe Text), which
 // Python does not, and composes some pairs wrongly.
 //

@@ -4,7 +4,7 @@
 // It gives the ids of openai/CLIP clip/simple_tokenizer.py with ftfy 6.3, one
 // for one. A text passes three stages:
 //
-//   - [Clean] repairs and normalises it: ftfy's repairs, HTML entities, white
+//   - [Clean] repairs and normalizes it: ftfy's repairs, HTML entities, white
 //     space, lower case;
 //   - it is split into words: the special tokens, English contractions ('s 't
 //     're 've 'm 'll 'd), runs of letters, single number characters, runs of

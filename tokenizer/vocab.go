@@ -39,7 +39,7 @@ type vocabulary struct {
 	merge  map[uint32]uint16  // pair(left, right) -> the token they merge into
 }
 
-// pair is the key of two neighbouring tokens.
+// pair is the key of two neighboring tokens.
 func pair(left, right uint16) uint32 { return uint32(left)<<16 | uint32(right) }
 
 func newVocabulary() *vocabulary {

@@ -151,7 +151,7 @@ func (c *CLIP) loaded() error {
 type Features struct {
 	// Tokens is (1+Grid.X·Grid.Y)×D: row 0 the class token, then the cells of
 	// the grid row by row from the top left. Rows are projected into the space
-	// of texts, not normalised.
+	// of texts, not normalized.
 	Tokens blas32.General
 	// Grid is columns and rows.
 	Grid image.Point
@@ -181,7 +181,7 @@ func (c *CLIP) Workers() *simd.Workers {
 	return c.workers
 }
 
-// Pixels is a picture prepared for the image tower: 3×Height×Width, normalised
+// Pixels is a picture prepared for the image tower: 3×Height×Width, normalized
 // red, green, blue planes.
 type Pixels struct {
 	Width, Height int

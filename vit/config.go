@@ -23,7 +23,7 @@ type Config struct {
 	Vision VisionConfig
 	Text   TextConfig
 
-	// Mean and Std normalise RGB values of 0–1, channel by channel.
+	// Mean and Std normalize RGB values of 0–1, channel by channel.
 	Mean, Std [3]float32
 	// Interpolation is the filter of the resize: "bicubic" or "bilinear".
 	Interpolation string
@@ -113,7 +113,7 @@ const (
 type Assumed struct {
 	Heads         bool // width/64 per tower, as in OpenAI's models
 	Activation    bool // QuickGELU, as in OpenAI's models
-	Normalisation bool // OpenAI's mean and standard deviation
+	Normalization bool // OpenAI's mean and standard deviation
 	Interpolation bool // bicubic
 	Pooling       bool // of texts at their largest id
 	Mask          bool // causal in the text tower, none in the image tower
@@ -262,7 +262,7 @@ func (c *Config) resolve(s settings, openAI bool) error {
 	}
 
 	if s.mean == nil || s.std == nil {
-		c.Assumed.Normalisation = !openAI
+		c.Assumed.Normalization = !openAI
 		s.mean, s.std = &openAIMean, &openAIStd
 	}
 	c.Mean, c.Std = *s.mean, *s.std

@@ -340,16 +340,16 @@ func configSettings(data []byte) (s settings, err error) {
 }
 
 // preprocessorSettings reads Hugging Face's preprocessor_config.json. What it
-// leaves out has CLIPImageProcessor's defaults, less the normalisation, which
+// leaves out has CLIPImageProcessor's defaults, less the normalization, which
 // [Assumed] tells of.
 func preprocessorSettings(data []byte) (s settings, err error) {
 	o := preprocessorRoot.check(preprocessorRoot.parse(data, &err))
-	normalise, rescale, factor := true, true, 1/255.
-	o.get("do_normalize", &normalise)
+	normalize, rescale, factor := true, true, 1/255.
+	o.get("do_normalize", &normalize)
 	o.get("do_rescale", &rescale)
 	o.get("rescale_factor", &factor)
 	s.mean, s.std = o.channels("image_mean"), o.channels("image_std")
-	if !normalise {
+	if !normalize {
 		s.mean, s.std = &[3]float32{}, &[3]float32{1, 1, 1}
 	}
 	if !rescale {

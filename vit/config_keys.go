@@ -12,7 +12,7 @@ import (
 type keyUse uint8
 
 const (
-	keyUsed     keyUse = iota // honoured: it sets something, or is compared with the tensors
+	keyUsed     keyUse = iota // honored: it sets something, or is compared with the tensors
 	keyHarmless               // changes no number of a trained model
 	keyRefused                // ErrConfig, unless its value is the one without effect
 )
@@ -177,7 +177,7 @@ func (s configSection) parse(data []byte, err *error) object {
 	return o
 }
 
-// check refuses keys that the section does not have, or that nothing honours.
+// check refuses keys that the section does not have, or that nothing honors.
 func (s configSection) check(o object) object {
 	var names []string
 	for name := range o.values {

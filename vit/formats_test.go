@@ -60,8 +60,8 @@ func TestFormats(t *testing.T) {
 func TestAssumed(t *testing.T) {
 	root := filepath.Join(golden.Root(t), "formats")
 	for name, want := range map[string]Assumed{
-		"clip_f32.safetensors": {Heads: true, Activation: true, Normalisation: true, Interpolation: true, Pooling: true, Mask: true, Eps: true},
-		"clip_hf":              {Normalisation: true, Interpolation: true},
+		"clip_f32.safetensors": {Heads: true, Activation: true, Normalization: true, Interpolation: true, Pooling: true, Mask: true, Eps: true},
+		"clip_hf":              {Normalization: true, Interpolation: true},
 		"clip_open_clip":       {Interpolation: true},
 	} {
 		c, err := Open(filepath.Join(root, name))
@@ -72,7 +72,7 @@ func TestAssumed(t *testing.T) {
 	}
 	c, err := Open(filepath.Join(root, "clip_f32.safetensors"), Heads(2, 4), Activation(simd.GELU))
 	require.NoError(t, err)
-	require.Equal(t, Assumed{Normalisation: true, Interpolation: true, Pooling: true, Mask: true, Eps: true}, c.Config().Assumed)
+	require.Equal(t, Assumed{Normalization: true, Interpolation: true, Pooling: true, Mask: true, Eps: true}, c.Config().Assumed)
 	require.Equal(t, 2, c.Config().Vision.Heads)
 	require.Equal(t, 4, c.Config().Text.Heads)
 	require.Equal(t, simd.GELU, c.Config().Vision.Activation)
@@ -106,12 +106,12 @@ func TestConfigFiles(t *testing.T) {
 		},
 		"Hugging Face's H": {
 			`{"vision_config":{"num_attention_heads":16,"hidden_act":"gelu"},"text_config":{"num_attention_heads":8},"text_config_dict":{"num_attention_heads":16,"hidden_act":"gelu","layer_norm_eps":1e-6}}`,
-			Config{Mean: openAIMean, Std: openAIStd, Interpolation: "bicubic", Assumed: Assumed{Normalisation: true, Interpolation: true, Pooling: true},
+			Config{Mean: openAIMean, Std: openAIStd, Interpolation: "bicubic", Assumed: Assumed{Normalization: true, Interpolation: true, Pooling: true},
 				Vision: VisionConfig{Heads: 16, Activation: simd.GELU, Eps: 1e-5}, Text: TextConfig{Heads: 16, Activation: simd.GELU, Eps: 1e-6}},
 		},
 		"Hugging Face's defaults": {
 			`{"vision_config":{"num_attention_heads":16},"text_config":{}}`,
-			Config{Mean: openAIMean, Std: openAIStd, Interpolation: "bicubic", Assumed: Assumed{Normalisation: true, Interpolation: true, Pooling: true},
+			Config{Mean: openAIMean, Std: openAIStd, Interpolation: "bicubic", Assumed: Assumed{Normalization: true, Interpolation: true, Pooling: true},
 				Vision: VisionConfig{Heads: 16, Eps: 1e-5, Activation: simd.QuickGELU}, Text: TextConfig{Heads: 8, Eps: 1e-5, Activation: simd.QuickGELU}},
 		},
 	} {

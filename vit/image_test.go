@@ -69,7 +69,7 @@ func TestGeometry(t *testing.T) {
 	require.Equal(t, transform{square, 224}, o.transform, "the last counts")
 }
 
-// The prepared tensors of torchvision on Pillow, in every colour mode.
+// The prepared tensors of torchvision on Pillow, in every color mode.
 func TestPreprocessFixtures(t *testing.T) {
 	c := tiny.model(t)
 	for _, f := range golden.All(t, "preprocess") {
@@ -246,7 +246,7 @@ func TestImageErrors(t *testing.T) {
 	require.ErrorIs(t, err, ErrSize)
 }
 
-func TestCancelledBetweenBlocks(t *testing.T) {
+func TestCanceledBetweenBlocks(t *testing.T) {
 	c := tiny.model(t)
 	steps := 0
 	ctx, cancel := context.WithCancel(t.Context())

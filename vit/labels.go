@@ -28,7 +28,7 @@ var (
 )
 
 // EncodeLabels returns one unit row per label: the mean of the unit features of
-// the label in every template, normalised again. A template has {} where the
+// the label in every template, normalized again. A template has {} where the
 // label goes. All prompts form a prefix tree, so that what they share is
 // computed once.
 // Source: xmed-lab/CLIP_Surgery clip/clip.py:encode_text_with_prompt_ensemble.

@@ -69,7 +69,7 @@ type Term struct {
 	// Iterations replaces P so many times by softmax(Scale·s·P·Pᵀ)·P (unit rows
 	// again, if Unit) before the matrix is made. It needs Query == Key.
 	Iterations int
-	// Prior is a term of the scores that favours neighbours.
+	// Prior is a term of the scores that favors neighbors.
 	Prior Gaussian
 	// Before takes P and R from so many blocks earlier; V stays the block's own.
 	Before int
@@ -111,7 +111,7 @@ const (
 type Positions uint8
 
 const (
-	// PositionsBilinear interpolates bilinearly with half-pixel centres, without
+	// PositionsBilinear interpolates bilinearly with half-pixel centers, without
 	// antialiasing. Source: xmed-lab/CLIP_Surgery.
 	PositionsBilinear Positions = iota
 	// PositionsBicubic interpolates bicubically (a = -0.75), without antialiasing.

@@ -105,8 +105,8 @@ func (g geometry) region() image.Rectangle {
 }
 
 // Preprocess returns what EncodeImage feeds the tower: the picture resized as
-// Pillow does, in its own colour channels, then converted to RGB and
-// normalised.
+// Pillow does, in its own color channels, then converted to RGB and
+// normalized.
 func (c *CLIP) Preprocess(img image.Image, opts ...ImageOption) (Pixels, error) {
 	if err := c.loaded(); err != nil {
 		return Pixels{}, err

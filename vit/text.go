@@ -35,7 +35,7 @@ func (t *textTower) width() int  { return t.tokens.Cols }
 func (t *textTower) hidden() int { return t.blocks[0].mlp.In.Weight.N() }
 
 // EncodeText returns the features of texts, one row each, projected but not
-// normalised. A text longer than the model's context is
+// normalized. A text longer than the model's context is
 // [tokenizer.ErrTooLong].
 func (c *CLIP) EncodeText(ctx context.Context, texts []string, opts ...TextOption) (blas32.General, error) {
 	seqs, err := c.tokenize(ctx, len(texts), func(i int) string { return texts[i] })
@@ -78,7 +78,7 @@ func abbreviate(s string) string {
 }
 
 // EncodeTokens returns the features of token sequences, one row each, projected
-// but not normalised: those of the first largest id of the sequence, which is
+// but not normalized: those of the first largest id of the sequence, which is
 // the end token in CLIP's vocabulary; for a model whose configuration names
 // another end token, those of its first place. Rows may be shorter than the
 // context; what follows makes no difference. Ids outside the vocabulary, rows

@@ -206,7 +206,7 @@ func TestTextErrors(t *testing.T) {
 		"negative id":   {ErrToken, func() error { _, err := c.EncodeTokens(ctx, [][]int32{{1, -1}}); return err }},
 		"id too large":  {ErrToken, func() error { _, err := c.EncodeTokens(ctx, [][]int32{{1, 49408}}); return err }},
 		"after the end": {ErrToken, func() error { _, err := c.EncodeTokens(ctx, [][]int32{{49407, 50000}}); return err }},
-		"cancelled": {context.Canceled, func() error {
+		"canceled": {context.Canceled, func() error {
 			ctx, cancel := context.WithCancel(ctx)
 			cancel()
 			_, err := c.EncodeText(ctx, []string{"a"})

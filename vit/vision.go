@@ -65,9 +65,9 @@ type pass struct {
 	streams  []stream
 	qkv      []blas32.General // by block, of the untouched rows
 
-	scratch blas32.General // rows×width: normalised, then attended
+	scratch blas32.General // rows×width: normalized, then attended
 	hidden  blas32.General // rows×MLP
-	norms   []float32      // per sequence, the mean norm of the normalised rows
+	norms   []float32      // per sequence, the mean norm of the normalized rows
 }
 
 func (t *visionTransformer) width() int { return t.positions.Cols }

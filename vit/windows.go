@@ -19,7 +19,7 @@ type Windows struct {
 	// window is as short.
 	Side int
 	// Stride is the step from a window to the next. The last one ends with the
-	// picture, so that it may overlap its neighbour more.
+	// picture, so that it may overlap its neighbor more.
 	Stride int
 }
 

@@ -18,7 +18,7 @@ type TextTokens struct {
 	// the end token.
 	Word []int
 	// Features is tokens × D, after LN_final and projected into the space of
-	// pictures, not normalised. The last row is what EncodeText returns.
+	// pictures, not normalized. The last row is what EncodeText returns.
 	Features blas32.General
 }
 

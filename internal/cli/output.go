@@ -97,7 +97,7 @@ func (t *Table) Row(cells ...any) {
 // Flush prints what was added.
 func (t *Table) Flush() error { return t.w.Flush() }
 
-// Colors is the flag -colors: a colour map.
+// Colors is the flag -colors: a color map.
 type Colors struct {
 	draw.ColorMap
 	name string

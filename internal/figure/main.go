@@ -78,7 +78,7 @@ func tilesOf(ctx context.Context, clip *vit.CLIP, model *sam.Model, img image.Im
 		return nil, err
 	}
 	cutouts, err := clipsurgery.Segment(ctx, clip, model, img, []string{label},
-		clipsurgery.Among(append(shapes.Classes()[:8], shapes.ColouredShapes()...)...), clipsurgery.ImageOptions(vit.Resize(192)))
+		clipsurgery.Among(append(shapes.Classes()[:8], shapes.ColoredShapes()...)...), clipsurgery.ImageOptions(vit.Resize(192)))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 // Package jpeg decodes JPEG files to the pixels that libjpeg-turbo gives with
 // its defaults, bit for bit: the accurate integer inverse DCT, triangle
-// ("fancy") upsampling of chroma, colour conversion in 16-bit fixed point.
+// ("fancy") upsampling of chroma, color conversion in 16-bit fixed point.
 //
 // It reads baseline, extended sequential and progressive files of 8 bits with
 // Huffman codes, of one, three or four components in any sampling that is a
@@ -39,7 +39,7 @@ type Config struct {
 }
 
 // Picture is a decoded picture, row by row, its channels interleaved: 1 is
-// grey, 3 is red, green, blue, 4 is cyan, magenta, yellow, black where 0 is no
+// gray, 3 is red, green, blue, 4 is cyan, magenta, yellow, black where 0 is no
 // ink, as Pillow has it: four components are taken as Adobe's, which stores
 // them inverted.
 type Picture struct {

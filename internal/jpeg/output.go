@@ -34,7 +34,7 @@ func (o *output) init(d *decoder, pix []uint8) {
 	}
 }
 
-// isYCC guesses the colour space.
+// isYCC guesses the color space.
 // Source: libjpeg-turbo jdapimin.c:default_decompress_parms.
 func (d *decoder) isYCC() bool {
 	c := d.components

@@ -25,7 +25,7 @@ type Conv3x3 struct {
 type Method uint8
 
 const (
-	// Patches multiplies by the neighbours of every pixel.
+	// Patches multiplies by the neighbors of every pixel.
 	Patches Method = iota
 	// Winograd2 transforms tiles of 2×2 pixels; its rounding errors are about
 	// those of Patches.
@@ -134,7 +134,7 @@ func perWorker(x Exec, blocks int) int {
 	return x.Team.Size()
 }
 
-// patch copies the 3×3 neighbours of pixel p, zeros outside the map.
+// patch copies the 3×3 neighbors of pixel p, zeros outside the map.
 func patch(dst []float32, src blas32.General, size image.Point, p int) {
 	x, y := p%size.X, p/size.X
 	n := src.Cols

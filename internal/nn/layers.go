@@ -45,14 +45,14 @@ func (l Linear) ApplyAdd(x Exec, dst, src, residual blas32.General) {
 	x.Kernel.MatMul(x.Team, dst, src, l.Weight, simd.Epilogue{Bias: l.Bias, Residual: residual})
 }
 
-// LayerNorm normalises rows to zero mean and unit variance, then scales and
+// LayerNorm normalizes rows to zero mean and unit variance, then scales and
 // shifts.
 type LayerNorm struct {
 	Weight, Bias []float32
 	Eps          float32
 }
 
-// Apply stores the normalised rows of src in dst, which may be src.
+// Apply stores the normalized rows of src in dst, which may be src.
 func (l LayerNorm) Apply(x Exec, dst, src blas32.General) {
 	x.Kernel.LayerNorm(x.Team, dst, src, l.Weight, l.Bias, l.Eps)
 }

@@ -12,8 +12,8 @@ type bmpFile struct {
 	topDown       bool
 	bits          int
 	compression   uint32
-	colours       int // of the palette
-	entry         int // bytes of a colour
+	colors        int // of the palette
+	entry         int // bytes of a color
 	pixels        []byte
 	position      int // of pixels in the file
 	mode          pix.Mode
@@ -30,7 +30,7 @@ const (
 )
 
 // bmp reads a BMP file of 1, 4, 8, 16, 24 or 32 bits, run-length coded or not. A
-// palette whose colours are their own indices is grey, one of black and white
+// palette whose colors are their own indices is gray, one of black and white
 // bilevel.
 // Source: Pillow's BmpImagePlugin.
 func (d *decoder) bmp() (*pix.Picture, error) {
@@ -85,7 +85,7 @@ func parseBMP(data []byte) (*bmpFile, error) {
 	} else {
 		width, height, f.bits = int64(int32(le.Uint32(h[4:]))), int64(int32(le.Uint32(h[8:]))), int(le.Uint16(h[14:]))
 		f.compression = le.Uint32(h[16:])
-		f.colours = int(min(le.Uint32(h[32:]), 1<<17))
+		f.colors = int(min(le.Uint32(h[32:]), 1<<17))
 		if f.topDown = height < 0; f.topDown {
 			height = -height
 		}
@@ -108,7 +108,7 @@ func parseBMP(data []byte) (*bmpFile, error) {
 	}
 	offset := int64(le.Uint32(data[10:]))
 	if offset == fileHeader+size && f.bits <= 8 {
-		offset += int64(f.entry * f.colours) // files that leave the palette out
+		offset += int64(f.entry * f.colors) // files that leave the palette out
 	}
 	if offset == 0 {
 		offset = int64(len(data) - len(rest))
@@ -120,46 +120,46 @@ func parseBMP(data []byte) (*bmpFile, error) {
 	return f, nil
 }
 
-// readPalette reads the colours and decides the mode.
+// readPalette reads the colors and decides the mode.
 func (f *bmpFile) readPalette(rest []byte) ([]byte, error) {
 	rle := f.compression == bmpRLE8 && f.bits == 8 || f.compression == bmpRLE4 && f.bits == 4
 	if f.compression != bmpRaw && !rle {
 		return nil, unsupported("compression %d of %d bits", f.compression, f.bits)
 	}
-	if f.colours == 0 {
-		f.colours = 1 << f.bits
+	if f.colors == 0 {
+		f.colors = 1 << f.bits
 	}
-	if f.colours > 1<<16 {
-		return nil, unsupported("palette of %d colours", f.colours)
+	if f.colors > 1<<16 {
+		return nil, unsupported("palette of %d colors", f.colors)
 	}
-	n := f.colours * f.entry
+	n := f.colors * f.entry
 	if n > len(rest) {
 		return nil, broken("the palette ends early")
 	}
 	f.palette = new(pix.Palette)
-	grey := true
-	for i := range f.colours {
+	gray := true
+	for i := range f.colors {
 		c := rest[i*f.entry:]
 		want := uint8(i)
-		if f.colours == 2 {
+		if f.colors == 2 {
 			want = uint8(i * 255)
 		}
-		grey = grey && i < 256 && c[0] == want && c[1] == want && c[2] == want
+		gray = gray && i < 256 && c[0] == want && c[1] == want && c[2] == want
 		if i < 256 {
 			f.palette[3*i], f.palette[3*i+1], f.palette[3*i+2] = c[2], c[1], c[0]
 		}
 	}
 	f.mode = pix.ModePalette
-	if grey {
+	if gray {
 		f.palette, f.mode = nil, pix.ModeGray
-		if f.colours <= 2 {
+		if f.colors <= 2 {
 			f.mode = pix.ModeBilevel
 		}
 	}
 	return rest[n:], nil
 }
 
-// readMasks decides where in a pixel the colours are.
+// readMasks decides where in a pixel the colors are.
 func (f *bmpFile) readMasks(h, rest []byte) ([]byte, error) {
 	f.mode, f.order, f.green = pix.ModeRGB, []int{2, 1, 0}, 5
 	if f.compression == bmpRaw {

@@ -38,7 +38,7 @@ type faxReader struct {
 	count int    // of them
 	past  int    // bits that were made up behind the end
 
-	above, row []int // where the colour changes, the first time to black
+	above, row []int // where the color changes, the first time to black
 	out        []byte
 	rest       []byte // of out, to be returned
 }
@@ -189,7 +189,7 @@ func vertical(code uint32) (shift, n int, ok bool) {
 	return 0, 0, false
 }
 
-// changesAbove returns the first change to the other colour behind a place, and
+// changesAbove returns the first change to the other color behind a place, and
 // the change after it.
 func (f *faxReader) changesAbove(next *int, at int, black bool) (first, second int) {
 	i := *next
@@ -212,7 +212,7 @@ func (f *faxReader) changesAbove(next *int, at int, black bool) (first, second i
 	return first, second
 }
 
-// change notes that the colour changes; two changes at one place are none.
+// change notes that the color changes; two changes at one place are none.
 func (f *faxReader) change(at int) {
 	if n := len(f.row); n > 0 && f.row[n-1] == at {
 		f.row = f.row[:n-1]
@@ -341,7 +341,7 @@ const (
 0000001111 000011001000 000011001001 000001011011 000000110011 000000110100 000000110101 0000001101100 0000001101101 0000001001010 0000001001011 0000001001100 0000001001101 0000001110010 0000001110011 0000001110100
 0000001110101 0000001110110 0000001110111 0000001010010 0000001010011 0000001010100 0000001010101 0000001011010 0000001011011 0000001100100 0000001100101
 `
-	// Of both colours: 1792, 1856 … 2560.
+	// Of both colors: 1792, 1856 … 2560.
 	faxLong = `
 00000001000 00000001100 00000001101 000000010010 000000010011 000000010100 000000010101 000000010110 000000010111 000000011100 000000011101 000000011110 000000011111
 `

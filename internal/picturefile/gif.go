@@ -11,7 +11,7 @@ import (
 
 // gif reads the first picture of a GIF file: the logical screen, grown where the
 // first frame reaches beyond it, with that frame on it. Around the frame lies
-// its transparent index, or index 0. A transparent index keeps its colour.
+// its transparent index, or index 0. A transparent index keeps its color.
 // Source: https://www.w3.org/Graphics/GIF/spec-gif89a.txt, Pillow's
 // GifImagePlugin.
 func (d *decoder) gif() (*pix.Picture, error) {
@@ -94,8 +94,8 @@ func (g *gifFile) take(n int) ([]byte, error) {
 	return b, nil
 }
 
-// palette reads the colours that flags announce; nil without any, and where
-// every colour is its own index, which is a grey picture.
+// palette reads the colors that flags announce; nil without any, and where
+// every color is its own index, which is a gray picture.
 func (g *gifFile) palette(flags byte) (*pix.Palette, error) {
 	if flags&0x80 == 0 {
 		return nil, nil

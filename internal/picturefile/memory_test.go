@@ -33,7 +33,7 @@ func bombs(t *testing.T) map[string][]byte {
 	}
 	fast := png.Encoder{CompressionLevel: png.BestSpeed}
 	two := color.Palette{color.Black, color.White}
-	add("png grey", func(w io.Writer) error { return fast.Encode(w, image.NewGray(r)) })
+	add("png gray", func(w io.Writer) error { return fast.Encode(w, image.NewGray(r)) })
 	add("png 16 bits", func(w io.Writer) error { return fast.Encode(w, image.NewNRGBA64(image.Rect(0, 0, side, side/4))) })
 	add("png wide", func(w io.Writer) error { return fast.Encode(w, image.NewGray(image.Rect(0, 0, 1<<23, 1))) })
 	add("png tall", func(w io.Writer) error { return fast.Encode(w, image.NewPaletted(image.Rect(0, 0, 1, 1<<22), two)) })
@@ -44,10 +44,10 @@ func bombs(t *testing.T) map[string][]byte {
 	})
 	files["tiff strips"] = stripsTIFF(side, side)
 	add("jpeg", func(w io.Writer) error { return jpeg.Encode(w, image.NewGray(r), nil) })
-	add("jpeg colour", func(w io.Writer) error {
+	add("jpeg color", func(w io.Writer) error {
 		return jpeg.Encode(w, image.NewYCbCr(r, image.YCbCrSubsampleRatio420), nil)
 	})
-	// 4000×4000 of one colour, by Pillow 13.
+	// 4000×4000 of one color, by Pillow 13.
 	webp, err := base64.StdEncoding.DecodeString(bigWebP)
 	require.NoError(t, err)
 	files["webp"] = append(webp, make([]byte, bigWebPZeros)...)
@@ -128,7 +128,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// later is cancelled once it was asked some times.
+// later is canceled once it was asked some times.
 type later struct {
 	context.Context
 	asked *int

@@ -25,7 +25,7 @@ type pngFile struct {
 }
 
 // png reads a PNG file. Of an animation it gives the default picture. What a
-// file calls transparent by tRNS keeps its colour, 16 bits lose their lower
+// file calls transparent by tRNS keeps its color, 16 bits lose their lower
 // byte. Source: https://www.w3.org/TR/png-3/.
 func (d *decoder) png() (*pix.Picture, error) {
 	f, err := parsePNG(d.data)
@@ -69,7 +69,7 @@ func (d *decoder) png() (*pix.Picture, error) {
 	return p, nil
 }
 
-// pngModes are the modes of colour types and depths.
+// pngModes are the modes of color types and depths.
 var pngModes = map[[2]byte]struct {
 	mode    pix.Mode
 	samples int
@@ -152,7 +152,7 @@ func (f *pngFile) header(b []byte) error {
 	}
 	m, ok := pngModes[[2]byte{b[9], b[8]}]
 	if !ok {
-		return unsupported("colour type %d of %d bits", b[9], b[8])
+		return unsupported("color type %d of %d bits", b[9], b[8])
 	}
 	if b[10] != 0 || b[11] != 0 || b[12] > 1 {
 		return unsupported("compression %d, filter %d, interlacing %d", b[10], b[11], b[12])

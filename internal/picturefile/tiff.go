@@ -213,7 +213,7 @@ func (d *decoder) tiff() (*pix.Picture, error) {
 		return nil, err
 	}
 	if m.mode == pix.ModePalette {
-		if p.Palette, err = m.colours(); err != nil {
+		if p.Palette, err = m.colors(); err != nil {
 			return nil, err
 		}
 	}
@@ -322,16 +322,16 @@ func (m *tiffImage) describeSamples(format, planar uint64) error {
 	if format != 1 {
 		return unsupported("samples of format %d (%s)", format, map[uint64]string{2: "signed integers", 3: "floating point"}[format])
 	}
-	colours := map[uint64]int{0: 1, 1: 1, 2: 3, 3: 1, 5: 4}[m.photometric]
-	if colours == 0 {
+	colors := map[uint64]int{0: 1, 1: 1, 2: 3, 3: 1, 5: 4}[m.photometric]
+	if colors == 0 {
 		return unsupported("photometric interpretation %d (%s)", m.photometric, map[uint64]string{
-			4: "transparency mask", 6: "YCbCr", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "colour filter array", 34892: "raw"}[m.photometric])
+			4: "transparency mask", 6: "YCbCr", 8: "CIELab", 9: "ICCLab", 10: "ITULab", 32803: "color filter array", 34892: "raw"}[m.photometric])
 	}
 	small := m.bits == 1 || m.bits == 2 || m.bits == 4
-	if !(m.bits == 8 || m.bits == 16 && m.photometric != 3 || small && m.samples == 1 && colours == 1) {
+	if !(m.bits == 8 || m.bits == 16 && m.photometric != 3 || small && m.samples == 1 && colors == 1) {
 		return unsupported("combination of %d samples of %d bits with photometric interpretation %d", m.samples, m.bits, m.photometric)
 	}
-	extra := m.samples - colours
+	extra := m.samples - colors
 	switch {
 	case extra < 0:
 		return broken("%d samples a pixel with photometric interpretation %d", m.samples, m.photometric)
@@ -345,7 +345,7 @@ func (m *tiffImage) describeSamples(format, planar uint64) error {
 	return m.chooseMode(extra)
 }
 
-// chooseMode settles the mode, given the samples beyond the colours. The first
+// chooseMode settles the mode, given the samples beyond the colors. The first
 // may be alpha; what is unspecified is dropped.
 func (m *tiffImage) chooseMode(extra int) error {
 	kind := uint64(0)
@@ -382,8 +382,8 @@ func (m *tiffImage) chooseMode(extra int) error {
 	return nil
 }
 
-// colours reads the palette, whose values have 16 bits.
-func (m *tiffImage) colours() (*pix.Palette, error) {
+// colors reads the palette, whose values have 16 bits.
+func (m *tiffImage) colors() (*pix.Palette, error) {
 	const most = 3 << 16
 	v, err := m.ints(tiffColorMap, most)
 	if err != nil {

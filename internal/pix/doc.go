@@ -1,4 +1,4 @@
 // Package pix reproduces, bit for bit, how the references prepare pictures:
-// Pillow's colour conversion and antialiased resampling on bytes, and PyTorch's
+// Pillow's color conversion and antialiased resampling on bytes, and PyTorch's
 // interpolation on floats. Each function names what it reproduces.
 package pix

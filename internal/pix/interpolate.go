@@ -6,7 +6,7 @@ import (
 )
 
 // Bilinear scales a float array as PyTorch's F.interpolate(mode="bilinear",
-// align_corners=False) does: half-pixel centres, no antialias. src and dst are
+// align_corners=False) does: half-pixel centers, no antialias. src and dst are
 // rows × columns × channels, row-major; they must not overlap.
 func Bilinear(dst []float32, dstSize image.Point, src []float32, srcSize image.Point, channels int) {
 	interpolate(dst, src, channels,

@@ -23,7 +23,7 @@ func checkYCbCr(m *image.YCbCr) error {
 
 // fromYCbCr converts as libjpeg does with its defaults: chroma is upsampled by
 // a triangle filter ("fancy upsampling", h2v1, h1v2 and h2v2; other ratios, and
-// rows of two samples or fewer, repeat samples) and colours are converted in
+// rows of two samples or fewer, repeat samples) and colors are converted in
 // 16-bit fixed point. Go's own conversion repeats chroma samples, up to 37
 // levels away at 4:2:0.
 // Source: libjpeg-turbo jdsample.c and jdcolor.c.

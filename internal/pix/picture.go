@@ -12,10 +12,10 @@ type Mode uint8
 
 // The modes of pictures, with the bytes of a pixel.
 const (
-	ModeBilevel Mode = iota // Pillow's 1: one byte, 0 or 255; nearest neighbour
-	ModePalette             // P: one byte, an index; nearest neighbour
+	ModeBilevel Mode = iota // Pillow's 1: one byte, 0 or 255; nearest neighbor
+	ModePalette             // P: one byte, an index; nearest neighbor
 	ModeGray                // L: one byte
-	ModeGrayA               // LA: grey and alpha, premultiplied while resized
+	ModeGrayA               // LA: gray and alpha, premultiplied while resized
 	ModeRGB                 // RGB: three bytes
 	ModeRGBA                // RGBA: RGB and alpha, premultiplied while resized
 	ModeCMYK                // CMYK: four bytes, 0 without ink
@@ -47,7 +47,7 @@ func (m Mode) String() string {
 }
 
 // Picture is a decoded picture in the mode that Pillow gives its file. Alpha is
-// not premultiplied. It is an [image.Image] of the colours that Pillow converts
+// not premultiplied. It is an [image.Image] of the colors that Pillow converts
 // it to, with alpha where the mode has it.
 type Picture struct {
 	Mode    Mode
@@ -57,7 +57,7 @@ type Picture struct {
 	Palette *Palette
 }
 
-// Palette is the colours of [ModePalette], RGB.
+// Palette is the colors of [ModePalette], RGB.
 type Palette [3 * 256]uint8
 
 // NewPicture returns a picture of zeros with its corner at (0, 0). The caller

@@ -312,8 +312,8 @@ func TestContextEndsResize(t *testing.T) {
 // What the types of the standard library are taken for.
 func TestModes(t *testing.T) {
 	r := image.Rect(0, 0, 4, 4)
-	grey := image.NewGray(r)
-	grey.Pix[3] = 7
+	gray := image.NewGray(r)
+	gray.Pix[3] = 7
 	clear, opaque := image.NewNRGBA(r), image.NewNRGBA(r)
 	for i := range opaque.Pix {
 		opaque.Pix[i] = 255
@@ -322,7 +322,7 @@ func TestModes(t *testing.T) {
 		img  image.Image
 		mode Mode
 	}{
-		{grey, ModeGray}, {image.NewGray(r), ModeBilevel}, {image.NewGray16(r), ModeGray}, {image.NewCMYK(r), ModeCMYK},
+		{gray, ModeGray}, {image.NewGray(r), ModeBilevel}, {image.NewGray16(r), ModeGray}, {image.NewCMYK(r), ModeCMYK},
 		{image.NewPaletted(r, nil), ModePalette}, {clear, ModeRGBA}, {opaque, modeRGBX}, {image.NewRGBA(r), ModeRGBA},
 		{image.NewYCbCr(r, image.YCbCrSubsampleRatio444), ModeRGB}, {image.NewNYCbCrA(r, image.YCbCrSubsampleRatio420), ModeRGBA},
 		{image.NewUniform(color.White), ModeRGB},
@@ -340,7 +340,7 @@ type bounded struct{ *image.Uniform }
 
 func (bounded) Bounds() image.Rectangle { return image.Rect(0, 0, 5, 5) }
 
-// A palette may have more colours than a byte names, or fewer than it names.
+// A palette may have more colors than a byte names, or fewer than it names.
 func TestPalettes(t *testing.T) {
 	long := make(color.Palette, 300)
 	for i := range long {

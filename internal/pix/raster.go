@@ -31,7 +31,7 @@ func (r *raster) row(y int) []uint8 { return r.pix[y*r.stride:][:r.width*r.mode.
 //   - [image.Gray] is Pillow's L; only 0 and 255 mean 1, which is what package
 //     image/png makes of single bits.
 //   - [image.Gray16] loses its lower byte, then is L.
-//   - [image.Paletted] is P. An index without a colour is black.
+//   - [image.Paletted] is P. An index without a color is black.
 //   - [image.YCbCr] is a JPEG's RGB, [image.NYCbCrA] a WebP's RGBA.
 //   - [image.CMYK] is CMYK.
 //   - [image.RGBA], [image.NRGBA] and all others are RGB where they are opaque,
@@ -97,7 +97,7 @@ func rasterOf(ctx context.Context, mem *Scratch, img image.Image) (*raster, erro
 		}
 		return fromVP8(ctx, mem, m)
 	}
-	return fromColours(ctx, mem, img)
+	return fromColors(ctx, mem, img)
 }
 
 // isNil also knows the nil pointers of image types.
@@ -133,13 +133,13 @@ func (r *raster) isOpaque() bool {
 	return true
 }
 
-func paletteOf(colours color.Palette) *Palette {
+func paletteOf(colors color.Palette) *Palette {
 	var p Palette
-	for i, c := range colours[:min(len(colours), 256)] {
+	for i, c := range colors[:min(len(colors), 256)] {
 		if c == nil {
 			continue
 		}
-		n, ok := c.(color.NRGBA) // keeps the colour of transparent entries
+		n, ok := c.(color.NRGBA) // keeps the color of transparent entries
 		if !ok {
 			n = color.NRGBAModel.Convert(c).(color.NRGBA)
 		}
@@ -148,9 +148,9 @@ func paletteOf(colours color.Palette) *Palette {
 	return &p
 }
 
-// fromColours asks a picture for its pixels one by one: RGBA, or RGB where it is
+// fromColors asks a picture for its pixels one by one: RGBA, or RGB where it is
 // opaque.
-func fromColours(ctx context.Context, mem *Scratch, img image.Image) (*raster, error) {
+func fromColors(ctx context.Context, mem *Scratch, img image.Image) (*raster, error) {
 	b := img.Bounds()
 	mode := ModeRGBA
 	if g, ok := img.(*image.Gray16); ok {
@@ -184,7 +184,7 @@ func fromColours(ctx context.Context, mem *Scratch, img image.Image) (*raster, e
 	return r, nil
 }
 
-// nrgbaOf keeps the upper bytes of 16-bit colours, and colours under alpha.
+// nrgbaOf keeps the upper bytes of 16-bit colors, and colors under alpha.
 func nrgbaOf(c color.Color) color.NRGBA {
 	switch v := c.(type) {
 	case nil:

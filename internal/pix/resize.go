@@ -57,9 +57,9 @@ func (t Target) check() error {
 }
 
 // Resize scales a picture as Pillow does, in the mode that the picture has, and
-// converts it to RGB afterwards: the order of CLIP's transforms. Colours with
+// converts it to RGB afterwards: the order of CLIP's transforms. Colors with
 // alpha are premultiplied while they are resized; palettes and bilevel pictures
-// are resized by nearest neighbour. Memory follows what is kept.
+// are resized by nearest neighbor. Memory follows what is kept.
 func Resize(ctx context.Context, img image.Image, t Target) (*RGB, error) {
 	return resize(ctx, nil, img, t, true)
 }
@@ -95,7 +95,7 @@ func resize(ctx context.Context, mem *Scratch, img image.Image, t Target, ownMod
 	return out.rgb(ctx, image.Rect(0, 0, out.width, out.height))
 }
 
-// nearest is Pillow's affine nearest-neighbour scaling, whose positions add up
+// nearest is Pillow's affine nearest-neighbor scaling, whose positions add up
 // in float64.
 func (r *raster) nearest(ctx context.Context, t Target) (*RGB, error) {
 	w := t.Keep.Dx()
@@ -156,7 +156,7 @@ func samplesOf(r *raster) samples {
 	return s
 }
 
-// samplesRGB are a picture's converted to RGB; grey pictures keep one channel,
+// samplesRGB are a picture's converted to RGB; gray pictures keep one channel,
 // since all three are resized alike.
 func samplesRGB(r *raster) samples {
 	s := samples{raster: r, channels: 3, convert: r.toRGB, mode: ModeRGB}

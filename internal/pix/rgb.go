@@ -64,7 +64,7 @@ func (r *RGB) Image() *image.NRGBA {
 
 // Planes stores (v·scale - mean)/std of every channel in dst, 3 × height ×
 // width; scale is 1/255 for CLIP (torchvision's ToTensor divides by 255, then
-// normalises) and 1 for SAM.
+// normalizes) and 1 for SAM.
 func (r *RGB) Planes(dst []float32, unit bool, mean, std [3]float32) {
 	n := r.Width * r.Height
 	for c := range 3 {

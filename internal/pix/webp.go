@@ -80,7 +80,7 @@ func fromVP8Pixels(ctx context.Context, mem *Scratch, m *image.NYCbCrA) (*raster
 	return out, nil
 }
 
-// fancy upsamples a row of chroma, given it and the nearer of its neighbours.
+// fancy upsamples a row of chroma, given it and the nearer of its neighbors.
 func fancy(dst, near, far []uint8) {
 	for x := range dst {
 		i := x / 2

@@ -27,17 +27,17 @@ func checkpoint(tensors []weights.TensorInfo, err error) (*weights.File, error) 
 		shapes[t.Name] = t.Shape
 	}
 	return weights.FromFunc(tensors, func(name string, dst []float32) error {
-		centre, spread := distribution(name, shapes[name])
+		center, spread := distribution(name, shapes[name])
 		h := fnv.New64a()
 		h.Write([]byte(name))
-		fill(dst, h.Sum64(), centre, spread)
+		fill(dst, h.Sum64(), center, spread)
 		return nil
 	})
 }
 
 // distribution is the middle and the half width of a tensor's values: layers
 // keep the variance of their input, norms change nothing.
-func distribution(name string, shape []int) (centre, spread float32) {
+func distribution(name string, shape []int) (center, spread float32) {
 	switch {
 	case name == "logit_scale":
 		return float32(math.Log(100)), 0
@@ -58,12 +58,12 @@ func distribution(name string, shape []int) (centre, spread float32) {
 }
 
 // fill stores uniform numbers. Source: SplitMix64 (Steele, Lea and Flood, 2014).
-func fill(dst []float32, state uint64, centre, spread float32) {
+func fill(dst []float32, state uint64, center, spread float32) {
 	for i := range dst {
 		state += 0x9E3779B97F4A7C15
 		x := state
 		x = (x ^ x>>30) * 0xBF58476D1CE4E5B9
 		x = (x ^ x>>27) * 0x94D049BB133111EB
-		dst[i] = centre + spread*float32(int32((x^x>>31)>>32))*(1.0/(1<<31))
+		dst[i] = center + spread*float32(int32((x^x>>31)>>32))*(1.0/(1<<31))
 	}
 }

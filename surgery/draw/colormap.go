@@ -31,10 +31,10 @@ func ColorMapNamed(name string) (ColorMap, error) {
 			return m, nil
 		}
 	}
-	return ColorMap{}, fmt.Errorf("draw: no colour map %q: jet, viridis, inferno or turbo", name)
+	return ColorMap{}, fmt.Errorf("draw: no color map %q: jet, viridis, inferno or turbo", name)
 }
 
-// At returns the colour of v, limited to 0–1; the value is truncated to one of
+// At returns the color of v, limited to 0–1; the value is truncated to one of
 // 256 steps, as the reference demo does. The zero ColorMap is Jet.
 func (m ColorMap) At(v float32) color.NRGBA {
 	table := m.table

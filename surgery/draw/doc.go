@@ -1,8 +1,8 @@
 // Package draw shows results: heat maps and label maps over their pictures,
-// masks, clicks and boxes, coloured sentences, legends, and contact sheets with
+// masks, clicks and boxes, colored sentences, legends, and contact sheets with
 // captions. Nothing here changes a number.
 //
 // All functions work on a canvas: the picture as the models see it, in RGB with
 // its alpha channel dropped, its corner at (0, 0). Overlay's default blend and
-// colours are those of the demo of xmed-lab/CLIP_Surgery.
+// colors are those of the demo of xmed-lab/CLIP_Surgery.
 package draw

@@ -116,13 +116,13 @@ func TestOverlayLabels(t *testing.T) {
 
 func TestLegend(t *testing.T) {
 	names := []string{"grass", "sky", "a class with a long name"}
-	colours := []color.Color{color.White, color.Black, color.Gray{90}}
-	wide, err := Legend(names, colours, 1000)
+	colors := []color.Color{color.White, color.Black, color.Gray{90}}
+	wide, err := Legend(names, colors, 1000)
 	require.NoError(t, err)
-	narrow, err := Legend(names, colours, 10)
+	narrow, err := Legend(names, colors, 10)
 	require.NoError(t, err)
 	require.Equal(t, wide.Rect.Dy()+2*legendLine, narrow.Rect.Dy())
-	_, err = Legend(names, colours[:2], 100)
+	_, err = Legend(names, colors[:2], 100)
 	require.ErrorIs(t, err, ErrSize)
 	stack := Stack(wide, narrow)
 	require.Equal(t, image.Pt(wide.Rect.Dx(), wide.Rect.Dy()+narrow.Rect.Dy()), stack.Rect.Size())
@@ -134,7 +134,7 @@ func TestBrightPalette(t *testing.T) {
 	require.Equal(t, color.NRGBA{255, 38, 38, 255}, p[0])
 	for i, a := range p {
 		a := a.(color.NRGBA)
-		require.Greater(t, max(a.R, a.G, a.B)-min(a.R, a.G, a.B), uint8(100), "%d is grey", i)
+		require.Greater(t, max(a.R, a.G, a.B)-min(a.R, a.G, a.B), uint8(100), "%d is gray", i)
 		for j, b := range p[:i] {
 			b := b.(color.NRGBA)
 			far := max(math.Abs(float64(a.R)-float64(b.R)), math.Abs(float64(a.G)-float64(b.G)), math.Abs(float64(a.B)-float64(b.B)))

@@ -16,11 +16,11 @@ const (
 	legendSpace  = 14
 )
 
-// Legend draws the names of classes behind their colours, in lines of at most
+// Legend draws the names of classes behind their colors, in lines of at most
 // width pixels.
-func Legend(names []string, colours []color.Color, width int) (*image.NRGBA, error) {
-	if len(names) == 0 || len(names) != len(colours) {
-		return nil, fmt.Errorf("draw: %w: legend of %d names and %d colours", ErrSize, len(names), len(colours))
+func Legend(names []string, colors []color.Color, width int) (*image.NRGBA, error) {
+	if len(names) == 0 || len(names) != len(colors) {
+		return nil, fmt.Errorf("draw: %w: legend of %d names and %d colors", ErrSize, len(names), len(colors))
 	}
 	face, err := captionFace()
 	if err != nil {
@@ -43,7 +43,7 @@ func Legend(names []string, colours []color.Color, width int) (*image.NRGBA, err
 	for i, n := range names {
 		swatch := image.Rectangle{at[i], at[i].Add(image.Pt(legendSwatch, legendSwatch))}
 		draw.Draw(out, swatch, image.Black, image.Point{}, draw.Src)
-		draw.Draw(out, swatch.Inset(1), image.NewUniform(colours[i]), image.Point{}, draw.Src)
+		draw.Draw(out, swatch.Inset(1), image.NewUniform(colors[i]), image.Point{}, draw.Src)
 		d := font.Drawer{Dst: out, Src: image.Black, Face: face, Dot: fixed.P(swatch.Max.X+4, swatch.Max.Y-3)}
 		d.DrawString(n)
 	}

@@ -16,10 +16,10 @@ func line(img image.Image) int {
 	return max(1, max(size.X, size.Y)/400)
 }
 
-// Masks draws masks in colours of their own, half transparent with an opaque
-// edge, large ones first so that none hides a smaller one. There is a colour
+// Masks draws masks in colors of their own, half transparent with an opaque
+// edge, large ones first so that none hides a smaller one. There is a color
 // for each mask.
-func Masks(on *image.NRGBA, masks []sam.Mask, colours color.Palette) {
+func Masks(on *image.NRGBA, masks []sam.Mask, colors color.Palette) {
 	order := make([]int, len(masks))
 	areas := make([]int, len(masks))
 	for i := range order {
@@ -28,7 +28,7 @@ func Masks(on *image.NRGBA, masks []sam.Mask, colours color.Palette) {
 	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(areas[j], areas[i]) })
 	w := line(on)
 	for _, i := range order {
-		a, c := masks[i].Alpha(), color.NRGBAModel.Convert(colours[i]).(color.NRGBA)
+		a, c := masks[i].Alpha(), color.NRGBAModel.Convert(colors[i]).(color.NRGBA)
 		b := masks[i].Bounds().Intersect(on.Rect)
 		out := func(x, y int) bool { return a.AlphaAt(x, y).A == 0 }
 		for y := b.Min.Y; y < b.Max.Y; y++ {

@@ -61,7 +61,7 @@ func newRenderer(opts []Option) (renderer, error) {
 }
 
 // Overlay draws a heat map over its picture: each byte is
-// (1-opacity)·picture + opacity·colour, truncated, which is the reference
+// (1-opacity)·picture + opacity·color, truncated, which is the reference
 // demo's blend. The map must have the size of the picture.
 func Overlay(img image.Image, m *surgery.HeatMap, opts ...Option) (*image.NRGBA, error) {
 	out, err := Canvas(img)
@@ -86,7 +86,7 @@ func Overlay(img image.Image, m *surgery.HeatMap, opts ...Option) (*image.NRGBA,
 	return out, nil
 }
 
-// OverlayLabels draws the colours of a label map over its picture, as [Overlay]
+// OverlayLabels draws the colors of a label map over its picture, as [Overlay]
 // draws a heat map; pixels with the label [surgery.Ignore] stay as they are. A nil
 // palette is [surgery.Palette]. Of the options, [Opacity] counts.
 func OverlayLabels(img image.Image, m *surgery.LabelMap, p color.Palette, opts ...Option) (*image.NRGBA, error) {
@@ -109,7 +109,7 @@ func OverlayLabels(img image.Image, m *surgery.LabelMap, p color.Palette, opts .
 			continue
 		}
 		if int(c) >= len(p) {
-			return nil, fmt.Errorf("draw: %w: class %d in a palette of %d colours", surgery.ErrLabel, c, len(p))
+			return nil, fmt.Errorf("draw: %w: class %d in a palette of %d colors", surgery.ErrLabel, c, len(p))
 		}
 		over := color.NRGBAModel.Convert(p[c]).(color.NRGBA)
 		for k, v := range [3]uint8{over.R, over.G, over.B} {

@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// BrightPalette returns n colours for drawing over pictures, none of them dark
-// or grey, which would look like shade: hues turn by the golden angle, so that
-// neighbours in the list lie far apart, and saturation and value take turns.
+// BrightPalette returns n colors for drawing over pictures, none of them dark
+// or gray, which would look like shade: hues turn by the golden angle, so that
+// neighbors in the list lie far apart, and saturation and value take turns.
 func BrightPalette(n int) color.Palette {
 	const golden = 0.618033988749895 // of a turn
 	tones := [...][2]float64{{0.85, 1}, {0.5, 1}, {1, 0.65}, {0.7, 0.8}, {1, 0.9}}
@@ -20,7 +20,7 @@ func BrightPalette(n int) color.Palette {
 	return p
 }
 
-// hsv is the colour of a hue in sixths of a turn from red, a saturation and a
+// hsv is the color of a hue in sixths of a turn from red, a saturation and a
 // value.
 func hsv(hue, saturation, value float64) color.NRGBA {
 	channel := func(from float64) uint8 {

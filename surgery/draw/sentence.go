@@ -19,8 +19,8 @@ const (
 	sentenceSpace = 5
 )
 
-// Sentence draws the tokens of a text on coloured ground, the least supported
-// of them with the lowest colour and the best with the highest, in lines of at
+// Sentence draws the tokens of a text on colored ground, the least supported
+// of them with the lowest color and the best with the highest, in lines of at
 // most width pixels. The start token is left out, and the end token is drawn
 // as "[end]". support has a number for each token. Of the options, [Colors]
 // counts.

@@ -9,7 +9,7 @@ import (
 )
 
 // Confusion counts, for pairs of label maps, how many pixels of each class are
-// labelled with each class.
+// labeled with each class.
 type Confusion struct {
 	// Classes is how many there are.
 	Classes int `json:"classes"`
@@ -68,8 +68,8 @@ func (c *Confusion) Merge(other *Confusion) error {
 	return nil
 }
 
-// IoU is the pixels that are of the class and labelled so, over those that are
-// of the class or labelled so; NaN of a class that never occurs.
+// IoU is the pixels that are of the class and labeled so, over those that are
+// of the class or labeled so; NaN of a class that never occurs.
 func (c *Confusion) IoU(class int) float64 {
 	both, either := int64(0), int64(0)
 	for k := range c.Classes + 1 {

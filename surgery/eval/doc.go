@@ -1,5 +1,5 @@
 // Package eval measures what CLIP Surgery's paper reports: how well heat maps
-// explain, how well pictures are labelled, and how well pixels are.
+// explain, how well pictures are labeled, and how well pixels are.
 //
 // Everything is a streaming accumulator with Add and Merge:
 //

@@ -49,7 +49,7 @@ func TestConfusion(t *testing.T) {
 	c := must(NewConfusion(4))
 	no := uint16(surgery.Ignore)
 	require.NoError(t, c.Add(labels(3, 2, 0, 0, 1, 1, 2, no), labels(3, 2, 0, 1, 1, no, 0, 0)))
-	require.Equal(t, 1./4, c.IoU(0)) // both 1; truth 3, labelled 2
+	require.Equal(t, 1./4, c.IoU(0)) // both 1; truth 3, labeled 2
 	require.Equal(t, 1./2, c.IoU(1))
 	require.Equal(t, 0., c.IoU(2))
 	require.True(t, math.IsNaN(c.IoU(3)))

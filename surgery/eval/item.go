@@ -38,7 +38,7 @@ func picture(fsys fs.FS, name string) (image.Image, error) {
 // maxLabelFile bounds the file of a label map, which is read whole.
 const maxLabelFile = 256 << 20
 
-// ReadLabels reads a label map: a PNG file whose colour indices, or whose grey
+// ReadLabels reads a label map: a PNG file whose color indices, or whose gray
 // values of 8 or 16 bits, are the classes. 255 of 8 bits and 65535 of 16 are
 // [surgery.Ignore].
 func ReadLabels(fsys fs.FS, name string) (*surgery.LabelMap, error) {

@@ -14,7 +14,7 @@ import (
 )
 
 // Score is everything that can be measured about one way of scoring pictures
-// whose pixels are labelled.
+// whose pixels are labeled.
 type Score struct {
 	// All is the segmentation by the best of all classes, Present by the best of
 	// those that the picture shows.

@@ -60,7 +60,7 @@ func TestShapesMetrics(t *testing.T) {
 	require.NoError(t, err)
 
 	nouns := shapes.Classes()
-	pairs := shapes.ColouredShapes()
+	pairs := shapes.ColoredShapes()
 	text, err := clip.EncodeLabels(ctx, append(append([]string{""}, nouns...), pairs...), surgery.Templates())
 	require.NoError(t, err)
 	empty := rowsOf(text, 0, 1)

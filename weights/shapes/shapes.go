@@ -56,11 +56,11 @@ type Scene struct {
 
 // Thing is an object of a scene.
 type Thing struct {
-	Name   string          // "red circle"
-	Shape  string          // "circle"
-	Colour string          // "red"
-	Box    image.Rectangle // half-open
-	Area   int             // visible pixels
+	Name  string          // "red circle"
+	Shape string          // "circle"
+	Color string          // "red"
+	Box   image.Rectangle // half-open
+	Area  int             // visible pixels
 }
 
 // Mask returns the pixels of thing i, counted from 0.
@@ -69,7 +69,7 @@ func (s *Scene) Mask(i int) *image.Alpha {
 }
 
 // NounMask returns the pixels of a noun of [Classes]: all objects of a shape,
-// or a ground; or of a coloured shape such as "red circle".
+// or a ground; or of a colored shape such as "red circle".
 func (s *Scene) NounMask(noun string) *image.Alpha {
 	for c, name := range Classes() {
 		if name == noun {
@@ -110,13 +110,13 @@ func Classes() []string {
 		"circle", "square", "triangle", "star", "heart", "ring", "cross", "moon", "arrow", "diamond"}
 }
 
-// ColouredShapes returns the 80 names of things, such as "red circle": the
-// shapes of [Classes] in each of 8 colours, colour by colour.
-func ColouredShapes() []string {
+// ColoredShapes returns the 80 names of things, such as "red circle": the
+// shapes of [Classes] in each of 8 colors, color by color.
+func ColoredShapes() []string {
 	var all []string
-	for _, colour := range []string{"red", "green", "blue", "yellow", "purple", "orange", "white", "black"} {
+	for _, color := range []string{"red", "green", "blue", "yellow", "purple", "orange", "white", "black"} {
 		for _, shape := range Classes()[8:] {
-			all = append(all, colour+" "+shape)
+			all = append(all, color+" "+shape)
 		}
 	}
 	return all
@@ -131,8 +131,8 @@ func Scenes() ([]Scene, error) {
 	return ReadScenes(sub)
 }
 
-// ReadScenes reads scenes from a folder that the generator wrote, as
-// "python train/scenes.py heldout" does.
+// ReadScenes reads scenes from a folder that tools/shapes/scenes.py wrote, as
+// "python scenes.py heldout" does.
 func ReadScenes(fsys fs.FS) ([]Scene, error) {
 	data, err := fs.ReadFile(fsys, "scenes.json")
 	if err != nil {
@@ -147,9 +147,10 @@ func ReadScenes(fsys fs.FS) ([]Scene, error) {
 			Grounds   []string
 			Captions  []string
 			Objects   []struct {
-				Name, Shape, Colour string
-				Box                 [4]int
-				Area                int
+				Name, Shape string
+				Color       string `json:"colour"`
+				Box         [4]int
+				Area        int
 			}
 		}
 	}
@@ -160,7 +161,7 @@ func ReadScenes(fsys fs.FS) ([]Scene, error) {
 	for i, in := range index.Scenes {
 		s := Scene{Seed: in.Seed, Grounds: in.Grounds, Captions: in.Captions}
 		for _, o := range in.Objects {
-			s.Things = append(s.Things, Thing{o.Name, o.Shape, o.Colour,
+			s.Things = append(s.Things, Thing{o.Name, o.Shape, o.Color,
 				image.Rect(o.Box[0], o.Box[1], o.Box[2]+1, o.Box[3]+1), o.Area})
 		}
 		if s.Picture, err = picture(fsys, in.Image); err != nil {

@@ -44,15 +44,15 @@ func TestPlots(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		colours := map[[3]uint32]bool{}
+		colors := map[[3]uint32]bool{}
 		for y := range img.Bounds().Dy() {
 			for x := range img.Bounds().Dx() {
 				r, g, b, _ := img.At(x, y).RGBA()
-				colours[[3]uint32{r, g, b}] = true
+				colors[[3]uint32{r, g, b}] = true
 			}
 		}
-		if len(colours) < 3 {
-			t.Errorf("nothing but axes: %d colours", len(colours))
+		if len(colors) < 3 {
+			t.Errorf("nothing but axes: %d colors", len(colors))
 		}
 	}
 	for _, err := range []error{
