@@ -1,6 +1,6 @@
-// Package clipsurgery cuts out of a picture what texts name, with CLIP Surgery
-// to find it and Segment Anything to outline it, in pure Go. It is the one
-// place where the two meet; each is a package of its own.
+// Package clipsurgery cuts the objects that texts name out of a picture: CLIP
+// Surgery finds them, Segment Anything outlines them. It is pure Go. The two
+// methods are packages of their own and meet only here.
 //
 // # What is where
 //
@@ -26,19 +26,21 @@
 //		clipsurgery.ImageOptions(vit.Resize(512)))
 //	mask := cutouts[0].Mask.Alpha() // of the person
 //
-// Options go beyond the paper's way: [Components] prompts for several objects
-// of one name by themselves, [Rerank] lets the heat map choose among the
-// segmenter's guesses, [MinPresence] says "not here" instead of confident
-// nonsense. A [Segmenter] encodes its labels once for many pictures.
+// Options go beyond the paper's way: [Components] prompts for each of several
+// objects of one name separately, [Rerank] lets the heat map choose among the
+// segmenter's guesses, and [MinPresence] reports a label that is not there
+// instead of cutting out something else. A [Segmenter] encodes its labels once
+// for many pictures.
 //
 // # From picture to mask
 //
 //	image.Image ─ preprocess (Pillow-exact) ─ image tower with a plan ─ tokens
 //	tokens × texts ─ scores ─ heat map per text ─ points ─ SAM ─ mask
 //
-// Matrices are gonum's [gonum.org/v1/gonum/blas/blas32.General] at every joint: a row per token or
-// text. Everything that a caller passes or gets is in pixels of the original
-// picture. Models are immutable after loading and safe for concurrent use.
+// Matrices are gonum's [gonum.org/v1/gonum/blas/blas32.General] at every joint:
+// a row per token or text. All coordinates that a caller passes or gets are
+// pixels of the original picture. Models are immutable after loading and safe
+// for concurrent use.
 //
 // The papers: Li et al., "A Closer Look at the Explainability of Contrastive
 // Language-Image Pre-training" (CLIP Surgery); Kirillov et al., "Segment

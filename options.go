@@ -30,51 +30,52 @@ type segmentOption func(*options) error
 
 func (f segmentOption) segment(o *options) error { return f(o) }
 
-// Among gives labels that pictures may show besides those to cut out: with
-// them the map of a label is freed of what it shares with others.
+// Among names further labels that the picture may show. They are not cut out,
+// but what a label's map has in common with theirs is removed from it.
 func Among(labels ...string) Option {
 	return segmentOption(func(o *options) error { o.among = labels; return nil })
 }
 
-// SingleText makes the map of every label by itself, freed of what it shares
-// with the empty text instead of other labels.
+// SingleText makes each label's map independently of the other labels: what it
+// has in common with the map of the empty text is removed from it.
 func SingleText() Option {
 	return segmentOption(func(o *options) error { o.single = true; return nil })
 }
 
-// Combine cuts out what all labels name together, as one object: "person" and
-// "bench" are one mask. It implies [SingleText].
+// Combine cuts out everything that the labels name as one object: "person" and
+// "bench" become one mask. It implies [SingleText].
 func Combine() Option {
 	return segmentOption(func(o *options) error { o.combine, o.single = true, true; return nil })
 }
 
-// Components prompts for each part of the foreground clicks by itself and joins
-// the masks: two birds, two prompts. Clicks are of one part if their cells of
-// the halved grid touch by a side or a corner.
+// Components sends one prompt for each connected part of the foreground clicks
+// and joins the masks: two birds are two prompts. Clicks belong to one part if
+// their cells of the halved grid share a side or a corner.
 //
 // With the demo models of package shapes, on two sets of 200 scenes drawn from
-// the seeds 900000 and 910000, the mean IoU of nouns that name several objects
-// with all of them grows from 0.481 and 0.416 to 0.641 and 0.628; that of nouns
-// that name one object goes from 0.651 and 0.655 to 0.651 and 0.660.
+// the seeds 900000 and 910000, the mean IoU of nouns that name several objects,
+// measured against all of them, rises from 0.481 and 0.416 to 0.641 and 0.628;
+// that of nouns that name one object changes from 0.651 and 0.655 to 0.651 and
+// 0.660.
 func Components() Option {
 	return segmentOption(func(o *options) error { o.components = true; return nil })
 }
 
-// Rerank takes of the segmenter's guesses the one that correlates best with the
-// heat map, instead of the one that the segmenter thinks best of: small objects
-// lose to what they lie on otherwise.
+// Rerank takes the guess of the segmenter that correlates best with the heat
+// map, instead of the one with the highest predicted IoU. Otherwise small
+// objects lose to the surface that they lie on.
 //
 // On the scenes of [Components] the mean IoU of nouns that name one object
-// grows from 0.651 and 0.655 to 0.672 and 0.670, where always taking the best
-// guess would give 0.673 and 0.673; that of colored shapes from 0.783 and
-// 0.765 to 0.792 and 0.772 of 0.795 and 0.775. With Components, whose prompts
+// rises from 0.651 and 0.655 to 0.672 and 0.670; the best of the guesses would
+// give 0.673 and 0.673. That of colored shapes rises from 0.783 and 0.765 to
+// 0.792 and 0.772, of at most 0.795 and 0.775. With Components, whose prompts
 // are less ambiguous, it adds less than a hundredth.
 func Rerank() Option {
 	return segmentOption(func(o *options) error { o.rerank = true; return nil })
 }
 
-// Threshold is the value of the heat map, 0–1, from which on it is clicked;
-// 0.8 by default. One that is not finite is [surgery.ErrThreshold].
+// Threshold is the least value of the heat map, 0–1, at which a click is made;
+// 0.8 by default. A threshold that is not finite is [surgery.ErrThreshold].
 func Threshold(t float64) Option {
 	return segmentOption(func(o *options) error {
 		if !(math.Abs(t) <= math.MaxFloat32) {
@@ -85,14 +86,15 @@ func Threshold(t float64) Option {
 	})
 }
 
-// MinPresence answers [ErrNotPresent] for labels with a [Cutout.Presence]
-// under x. Without it every label is found somewhere.
+// MinPresence reports [ErrNotPresent] for labels whose [Cutout.Presence] is
+// below x. Without it every label is found somewhere. An x that is NaN is
+// [surgery.ErrThreshold].
 //
-// What is a good minimum depends on the model, and a little on the labels. With
-// the demo CLIP, on the scenes of [Components], the presence of a noun that a
-// picture shows is above that of another one that it does not show in 96 and
-// 97 % of the cases (AUROC, of colored shapes 97 %): a minimum of -0.11 gives
-// up 5 % of the nouns that are there and refuses 82 to 84 % of the others.
+// A good minimum depends on the model, and a little on the labels. With the
+// demo CLIP, on the scenes of [Components], a noun that the picture shows has a
+// higher presence than one that it does not show in 96 and 97 % of the cases
+// (AUROC; 97 % for colored shapes). A minimum of -0.11 loses 5 % of the nouns
+// that are there and rejects 82 to 84 % of the others.
 func MinPresence(x float64) Option {
 	return segmentOption(func(o *options) error {
 		if math.IsNaN(x) {
@@ -103,8 +105,8 @@ func MinPresence(x float64) Option {
 	})
 }
 
-// ImageOptions says how the picture enters CLIP, such as [vit.Resize] for
-// finer maps. [vit.Operate] is not among them.
+// ImageOptions passes options to CLIP's image encoder, such as [vit.Resize] for
+// finer maps. [vit.Operate] is [vit.ErrPlan]: the plan is CLIP Surgery's.
 func ImageOptions(opts ...vit.ImageOption) Option {
 	return segmentOption(func(o *options) error { o.imageOptions = opts; return nil })
 }
@@ -116,7 +118,8 @@ func Templates(templates ...string) Option {
 	return segmentOption(func(o *options) error { o.templates = templates; return nil })
 }
 
-// TextOptions says how labels are encoded, such as [vit.WithProgress].
+// TextOptions passes options to CLIP's text encoder, such as
+// [vit.WithProgress].
 func TextOptions(opts ...vit.TextOption) Option {
 	return segmentOption(func(o *options) error { o.textOptions = opts; return nil })
 }

@@ -13,27 +13,27 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
-// ErrPicture reports a picture file that cannot be decoded: of an unknown format,
-// of a kind of its format that is not supported, broken, or too large. The
-// message names what is the matter, and of an unknown format those that are
-// known.
+// ErrPicture reports a picture file that cannot be decoded, because its format
+// is unknown, because it uses a part of its format that is not supported,
+// because it is damaged, or because it is too large. The message says which;
+// for an unknown format it lists the known ones.
 var ErrPicture = picturefile.ErrPicture
 
-// ErrPictureSize reports a picture without pixels, or larger than the limit, see
-// [MaxPictureBytes]. It always comes with [ErrPicture].
+// ErrPictureSize reports a picture without pixels or above the limit of
+// [MaxPictureBytes]. Such an error is [ErrPicture] too.
 var ErrPictureSize = pix.ErrSize
 
-// DecodePicture reads a PNG, JPEG, GIF, WebP, BMP or TIFF picture as Pillow does:
-// the container's whole picture (a GIF's logical screen with its first frame,
-// the first picture of an animation or of several pages), upright as EXIF or XMP
-// tells, in Pillow's colors. It remembers the mode that Pillow gives the file
-// (bilevel, palette, gray, CMYK, with alpha …), which decides how the models'
-// preprocessing resizes it. At returns colors converted to RGB, with alpha not
-// premultiplied where the file has it.
+// DecodePicture reads a PNG, JPEG, GIF, WebP, BMP or TIFF picture as Pillow
+// does: the container's whole picture (a GIF's logical screen with its first
+// frame, the first picture of an animation or of several pages), upright as
+// EXIF or XMP tells, in Pillow's colors. It remembers the mode that Pillow
+// gives the file (bilevel, palette, gray, CMYK, with alpha …), which decides
+// how the models' preprocessing resizes it. The result's At method returns RGB
+// colors, with non-premultiplied alpha where the file has alpha.
 //
-// What is exact for which format, and what is refused, is in docs/formats.md.
-// Errors are [ErrPicture], [ErrPictureSize], those of r, and of the context. The
-// file is read whole before it is decoded.
+// See docs/formats.md for what is exact and what is refused in each format.
+// Errors are [ErrPicture], [ErrPictureSize], those of r and that of the
+// context. The whole file is read before it is decoded.
 func DecodePicture(r io.Reader, opts ...PictureOption) (image.Image, error) {
 	if r == nil {
 		return nil, fmt.Errorf("clipsurgery: %w: the reader is nil", ErrPicture)
@@ -49,7 +49,7 @@ func DecodePicture(r io.Reader, opts ...PictureOption) (image.Image, error) {
 	return p, nil
 }
 
-// OpenPicture is [DecodePicture] of a file. Its errors name the file.
+// OpenPicture is [DecodePicture] for a file. Its errors name the file.
 func OpenPicture(path string, opts ...PictureOption) (image.Image, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -17,46 +17,45 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// ErrNotPresent reports a label that the picture does not seem to show; see
-// [MinPresence].
+// ErrNotPresent reports a label whose presence is below [MinPresence].
 var ErrNotPresent = errors.New("not present")
 
 // Cutout is what a label names in a picture.
 type Cutout struct {
 	Label string // joined by "+" with [Combine]
-	// Mask is the pixels of it. Its IoU is the one that the segmenter predicts;
-	// the least of them, if the mask has several parts.
+	// Mask is its pixels. Mask.IoU is the segmenter's prediction, for a mask of
+	// several parts the lowest of theirs.
 	Mask sam.Mask
-	// Presence says how much the picture as a whole has to do with the label:
-	// the cosine of plain CLIP's class token with the label's text, minus that
-	// with the empty text. With [Combine] it is the least of the labels'.
+	// Presence measures whether the picture shows the label: the cosine of
+	// plain CLIP's class token with the label's text, minus its cosine with the
+	// empty text. With [Combine] it is the lowest of the labels'.
 	Presence float32
-	// Heat is the label's heat map; with [Combine], the mean of the labels'. With
-	// an Err it is nil.
+	// Heat is the label's heat map, with [Combine] the mean of the labels'. It
+	// is nil where Err is not.
 	Heat *surgery.HeatMap
-	// Clicks are the prompts made of the heat map: one, or one for each part.
-	// Results are the segmenter's answers to them, with all of its guesses.
+	// Clicks are the prompts made from the heat map: one, or one for each part.
+	// Results are the segmenter's answers to them, with all guesses.
 	Clicks  []surgery.Clicks
 	Results []sam.Result
-	// Err tells why there is no mask: [ErrNotPresent], or what the heat map
-	// lacks, as in [surgery.Scores.Points].
+	// Err says why there is no mask: [ErrNotPresent], or an error of
+	// [surgery.Scores.Points].
 	Err error
 }
 
-// Segment cuts out of a picture what texts name: CLIP Surgery finds where each
-// label is, clicks there and beside it prompt the segmenter, and its best mask
-// is the answer.
+// Segment cuts the objects that texts name out of a picture. CLIP Surgery finds
+// where each label is; clicks on and beside that place prompt the segmenter;
+// its best mask is the answer.
 //
-// Labels are told apart from each other and from those of [Among] (the paper's
-// label-set mode); a label that is alone is freed of the empty text (its
-// single-text mode; see [SingleText]). There is one Cutout for each label in
-// their order, or one for all with [Combine]. A label that cannot be cut out
-// has its reason in Cutout.Err; only if none can, Segment returns an error too.
+// Several labels, those of [Among] included, are told apart from each other
+// (the paper's label-set mode); a single one is compared with the empty text
+// (its single-text mode, see [SingleText]). The result has one Cutout for each
+// label, in order, or one for all with [Combine]. If a label cannot be cut out,
+// Cutout.Err says why; if none can, Segment returns an error as well.
 //
-// Errors are those of [vit.CLIP.EncodeLabels] and [sam.Model.Encode] besides; a
-// picture that is nil, empty or too large is [vit.ErrSize] and [sam.ErrSize], a
-// nil model [vit.ErrConfig] or [sam.ErrConfig].
-// To segment many pictures, or one of them several times, make a [Segmenter].
+// Other errors are those of [vit.CLIP.EncodeLabels] and [sam.Model.Encode]. A
+// picture that is nil, empty or too large is both [vit.ErrSize] and
+// [sam.ErrSize]; a nil model is [vit.ErrConfig] or [sam.ErrConfig]. To segment
+// many pictures, or one of them several times, make a [Segmenter].
 func Segment(ctx context.Context, clip *vit.CLIP, model *sam.Model, img image.Image, labels []string, opts ...Option) ([]Cutout, error) {
 	s, err := NewSegmenter(ctx, clip, model, labels, opts...)
 	if err != nil {
@@ -114,9 +113,9 @@ func (s *Segmenter) Segment(ctx context.Context, img image.Image) ([]Cutout, err
 	return s.segment(ctx, img, func() (*sam.Embedding, error) { return s.model.Encode(ctx, img) })
 }
 
-// SegmentEncoded is Segment of a picture that the segmenter has encoded
-// already, for other labels or by [sam.ReadEmbedding]. An embedding of a picture
-// of another size is [sam.ErrEmbedding].
+// SegmentEncoded is Segment for a picture that the segmenter has already
+// encoded, for other labels or in another program ([sam.ReadEmbedding]). An
+// embedding that is nil or of a picture of another size is [sam.ErrEmbedding].
 func (s *Segmenter) SegmentEncoded(ctx context.Context, img image.Image, e *sam.Embedding) ([]Cutout, error) {
 	if err := checkPicture(img); err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/runs"
 )
 
-// ErrRLE reports run lengths that no mask of that size has.
+// ErrRLE reports run lengths that do not describe a mask of the given size.
 var ErrRLE = runs.ErrRuns
 
 // COCO returns the mask as COCO's compressed run lengths: the "counts" of a
@@ -38,10 +38,10 @@ func ParseCOCO(size image.Point, counts string) (Mask, error) {
 // them outside (segment_anything/utils/amg.py, mask_to_rle_pytorch).
 func (m Mask) Runs() []uint32 { return slices.Clone(m.counts()) }
 
-// FromRuns returns the mask of uncompressed run lengths, as [Mask.Runs] has
-// them, of a picture of the given size in pixels. Runs of nothing are as good as
-// none. Runs that do not add up to the picture are [ErrRLE], an impossible size
-// is [ErrSize].
+// FromRuns returns the mask that uncompressed run lengths describe, as
+// [Mask.Runs] returns them, of a picture of the given size in pixels. Runs of
+// length 0 are accepted. Runs that do not add up to the picture are [ErrRLE],
+// an impossible size is [ErrSize].
 func FromRuns(size image.Point, counts []uint32) (Mask, error) {
 	if err := checkSize(size); err != nil {
 		return Mask{}, fmt.Errorf("sam: %w", err)
@@ -53,17 +53,17 @@ func FromRuns(size image.Point, counts []uint32) (Mask, error) {
 	return Mask{Size: size, runs: all}, nil
 }
 
-// WriteCOCO writes masks of one picture as a COCO data set in JSON: the
-// picture with the id 1, an annotation with compressed run lengths for each
-// mask, and one category, "object". Boxes are x, y, width and height and hold the
-// whole of their pixels. Annotations also have what the masks of Segment
-// Anything's own data set have, as far as it is known of a mask: predicted_iou
-// of those that [Model.Predict] or [Model.Everything] made, stability_score (null
-// where it is NaN), point_coords and crop_box of those of [Model.Everything].
+// WriteCOCO writes masks of one picture as a COCO data set in JSON: the picture
+// with the id 1, an annotation with compressed run lengths for each mask, and
+// one category, "object". Boxes are x, y, width and height, and cover whole
+// pixels. As in Segment Anything's own data set, annotations also have
+// predicted_iou, if [Model.Predict] or [Model.Everything] made the mask, and
+// stability_score (null for NaN), point_coords and crop_box, if
+// [Model.Everything] did.
 //
 // file is the name of the picture's file. A picture without masks has an entry
-// too; its width and height are left out unless [PictureSize] tells them. Masks
-// of different sizes are [ErrSize].
+// too, without width and height unless [PictureSize] gives them. Masks of
+// different sizes are [ErrSize].
 func WriteCOCO(w io.Writer, file string, masks []Mask, opts ...COCOOption) error {
 	var o cocoOptions
 	if err := option.Apply(&o, opts, COCOOption.coco); err != nil {

@@ -9,14 +9,14 @@ import (
 	"github.com/clipsurgery/clipsurgery/weights"
 )
 
-// ErrConfig reports a setting that does not fit the tensors, from an option,
-// a config file or metadata.
+// ErrConfig reports a setting, from an option, a configuration file or
+// metadata, that does not fit the tensors.
 var ErrConfig = errors.New("configuration")
 
 // Config is the architecture of a model. Nearly all of it follows from the
-// shapes of its tensors. Published: ViT-B, ViT-L and ViT-H
-// (segment_anything/build_sam.py) with widths of 768, 1024 and 1280, 12, 24
-// and 32 blocks, 12, 16 and 16 heads; MobileSAM's TinyViT
+// shapes of its tensors. Published models are ViT-B, ViT-L and ViT-H
+// (segment_anything/build_sam.py) with widths of 768, 1024 and 1280, 12, 24 and
+// 32 blocks, 12, 16 and 16 heads; MobileSAM's TinyViT
 // (mobile_sam/build_sam.py).
 type Config struct {
 	ImageSize int // longest side of the input, pixels
@@ -133,7 +133,8 @@ func configOf(view *weights.View) *Config {
 	return c
 }
 
-// huggingFace is what of a SamModel's config.json no shape tells.
+// huggingFace is the part of a SamModel's config.json that does not follow from
+// shapes.
 type huggingFace struct {
 	Vision struct {
 		Eps     *float32 `json:"layer_norm_eps"`

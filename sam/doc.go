@@ -1,8 +1,8 @@
 // Package sam cuts objects out of pictures with Segment Anything (Kirillov et
 // al., arXiv 2304.02643) and MobileSAM (Zhang et al., arXiv 2306.14289).
 //
-// A picture is encoded once, which is the expensive step, and then asked any
-// number of times:
+// A picture is encoded once, which is the expensive step; then any number of
+// prompts can be answered:
 //
 //	model, err := sam.Open("sam_vit_b_01ec64.pth")
 //	embedding, err := model.Encode(ctx, img)
@@ -12,20 +12,21 @@
 //	})
 //	mask := results[0].Best()
 //
-// [Model.Everything] asks with a grid of clicks and keeps the good answers. A
-// [Prompt] has points, a box, both or none, and the logits of an earlier answer
-// or of a mask ([Embedding.MaskPrompt]) to start from. What package surgery
-// makes of a text becomes a prompt in one line: Clicks(points.Foreground,
-// points.Background); package clipsurgery goes the whole way.
+// [Model.Everything] prompts with a grid of clicks and keeps the good masks. A
+// [Prompt] has points, a box, both or neither, and optionally the logits of an
+// earlier answer or of a mask ([Embedding.MaskPrompt]) to start from. The
+// points that package surgery finds for a text become a prompt by
+// Clicks(points.Foreground, points.Background); package clipsurgery does both
+// steps.
 //
 // # Coordinates
 //
-// Everything a caller passes or gets is in pixels of the original picture, x
-// to the right and y down, from 0 whatever the corner of the image.Image. Points
-// and boxes name pixels: (0, 0) is the middle of the first one, as in the
-// reference. [Polygon] alone has corners of pixels, of which the first one's are
-// (0, 0) and (1, 1). How the model resizes and pads stays inside, but for
-// [Pixels] and [LowRes].
+// All coordinates that a caller passes or gets are pixels of the original
+// picture, x to the right and y down, counted from 0 whatever the bounds of the
+// image.Image. Points and boxes refer to pixels: (0, 0) is the center of the
+// first pixel, as in the reference. Only [Polygon] refers to the corners of
+// pixels: those of the first pixel are (0, 0) and (1, 1). Resizing and padding
+// are internal, except in [Pixels] and [LowRes].
 //
 // # Shapes
 //
@@ -43,34 +44,33 @@
 //
 // # Models
 //
-// Sizes come from the shapes of the tensors: ViT-B, ViT-L, ViT-H, MobileSAM's
-// TinyViT and any other of their kind. Names may be Meta's or Hugging Face's.
-// What no shape tells comes from config.json, metadata or options
-// ([DecoderHeads], [DecoderEpsilon]). Predictions agree with the reference's
-// code to float32 rounding. ViT-H, whose weights take 2.6 GB, loads and encodes
-// in 3.0 GB of memory.
+// Sizes follow from the shapes of the tensors: ViT-B, ViT-L, ViT-H, MobileSAM's
+// TinyViT and similar models. Tensors may have Meta's or Hugging Face's names.
+// Settings that do not follow from shapes come from config.json, metadata or
+// options ([DecoderHeads], [DecoderEpsilon]). Predictions agree with the
+// reference's code to float32 rounding. ViT-H, whose weights take 2.6 GB, loads
+// and encodes in 3.0 GB of memory.
 //
-// A [Model] is immutable and safe for concurrent use, and so is an
-// [Embedding]. Calls share the model's workers; none leaves a goroutine
-// behind. Between calls a model keeps the scratch memory of as many calls as
-// ever ran at once; a further picture allocates its embedding and little else.
+// A [Model] is immutable and safe for concurrent use, and so is an [Embedding].
+// Calls share the model's workers and leave no goroutine behind. Between calls
+// the model keeps scratch memory, so that the next picture allocates its
+// embedding and little else; after a burst of calls it gives memory back.
 //
 // # Speed
 //
-// Nothing is multiplied that is known beforehand: windows are padded after
-// the projections, not before; what prompts share is computed once per
-// picture, and few prompt tokens meet the cells of the image directly,
-// with the decoder's projections carried over to the tokens' side. Masks are
-// made of the logits without scaling those that are surely on one side of the
-// threshold.
+// Known values are never multiplied: windows are padded after the projections,
+// not before. Work that prompts share is done once per picture. Where there are
+// few prompt tokens, the decoder's projections of the image cells are carried
+// over to the tokens. Logits that are surely on one side of the threshold are
+// not interpolated.
 //
 // # Sources
 //
 // facebookresearch/segment-anything at dca509f (modeling, predictor,
 // automatic_mask_generator, utils/amg), ChaoningZhang/MobileSAM
 // (modeling/tiny_vit_sam), cocodataset/cocoapi (common/maskApi.c). Functions
-// name theirs. What differs on purpose: prompts that mean nothing are
-// [ErrPrompt] where the reference answers something; everything mode without a
-// good mask answers with none where the reference fails; an input of another
-// size than the model's ([InputSize]) is not in the reference.
+// name their own sources. Intended differences: meaningless prompts are
+// [ErrPrompt], where the reference returns some mask; everything mode returns
+// no masks where the reference fails for lack of a good one; inputs of another
+// size than the model's ([InputSize]) are not in the reference.
 package sam

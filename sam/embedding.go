@@ -17,14 +17,14 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// ErrEmbedding reports a saved embedding that is truncated, damaged or none at
-// all, and an embedding that does not fit the model.
+// ErrEmbedding reports data that are no saved embedding or a damaged one, and
+// an embedding that does not fit the model.
 var ErrEmbedding = errors.New("embedding")
 
-// Embedding is a picture as the image encoder left it. It is safe for
-// concurrent use and belongs to no model: every model with the same decoder
-// can read it. After its first prompt it also holds what all prompts share,
-// about two and a half times as much memory again.
+// Embedding is the image encoder's output for a picture. It is safe for
+// concurrent use. It belongs to no model: every model with the same decoder can
+// read it. After its first prompt it also holds the work that prompts share,
+// about two and a half times its own memory.
 type Embedding struct {
 	features blas32.General
 	grid     int         // cells per side
@@ -153,10 +153,10 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadEmbedding reads what [Embedding.WriteTo] wrote and nothing after it.
-// Data that are truncated, changed in any bit or something else are
-// [ErrEmbedding], and so are sizes that no picture can have and features that
-// are not finite; memory is taken only for data that are there.
+// ReadEmbedding reads what [Embedding.WriteTo] wrote, and nothing after it.
+// Data that are truncated, changed in any bit or of another kind are
+// [ErrEmbedding], and so are impossible sizes and features that are not finite.
+// Memory is allocated only for data that have arrived.
 func ReadEmbedding(r io.Reader) (*Embedding, error) {
 	sum := sha256.New()
 	var h embeddingHeader

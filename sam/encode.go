@@ -11,9 +11,9 @@ import (
 )
 
 // Encode runs the image encoder on a picture. This is the expensive step; any
-// number of prompts can be asked of its result. A picture that is nil, empty or
-// too large is [ErrSize]; a context that ends, its error; weights or pixels so
-// large that the result is not finite, [ErrOverflow].
+// number of prompts can be answered from its result. A picture that is nil,
+// empty or too large is [ErrSize], a result that is not finite [ErrOverflow].
+// If ctx ends, its error is returned.
 func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOption) (*Embedding, error) {
 	if err := m.ready(); err != nil {
 		return nil, err
@@ -44,9 +44,9 @@ func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOptio
 
 // EncodePixels runs the image encoder on pixels that [Model.Preprocess] or
 // another program prepared: normalized, the longest side of the model's input
-// size, unpadded. original is the size of the picture that they show, to
-// which prompts and masks refer; one that does not become pixels of that size,
-// give or take one for rounding, is [ErrSize].
+// size, unpadded. original is the size of the picture that they show; prompts
+// and masks refer to it. [ErrSize] reports an original whose resize would have
+// another size, by more than one pixel for rounding.
 func (m *Model) EncodePixels(ctx context.Context, p Pixels, original image.Point) (*Embedding, error) {
 	if err := m.ready(); err != nil {
 		return nil, err

@@ -9,15 +9,15 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
-// Everything cuts a picture into all the masks that the model finds: it clicks
-// on every point of a grid and keeps what is good, stable, and not yet there
-// (segment_anything/automatic_mask_generator.py). Masks come best first. It
-// holds the logits of one batch; what may become a mask is held as run
+// Everything finds all masks of a picture: it clicks on every point of a grid
+// and keeps the masks that are good, stable and new
+// (segment_anything/automatic_mask_generator.py). The best masks come first.
+// Only the logits of one batch are held in memory; candidates are held as run
 // lengths.
 //
-// An option that means nothing is [ErrOption]; further errors are those of
-// [Model.Encode]. Without a mask that is good enough there is none, and no
-// error.
+// A meaningless option is [ErrOption]; other errors are those of
+// [Model.Encode]. If no mask is good enough, the result is empty and there is
+// no error.
 func (m *Model) Everything(ctx context.Context, img image.Image, opts ...EverythingOption) ([]Mask, error) {
 	if err := m.ready(); err != nil {
 		return nil, err
@@ -55,9 +55,9 @@ func (m *Model) Everything(ctx context.Context, img image.Image, opts ...Everyth
 	return g.finish(found), nil
 }
 
-// EverythingSeq is [Model.Everything] as an iterator. It computes when it is
-// ranged over, and yields the masks after non-maximum suppression, or an error
-// alone.
+// EverythingSeq is [Model.Everything] as an iterator. The computation runs when
+// the iterator is ranged over. It yields the masks after non-maximum
+// suppression, or a single error.
 func (m *Model) EverythingSeq(ctx context.Context, img image.Image, opts ...EverythingOption) iter.Seq2[Mask, error] {
 	return func(yield func(Mask, error) bool) {
 		masks, err := m.Everything(ctx, img, opts...)
@@ -73,7 +73,7 @@ func (m *Model) EverythingSeq(ctx context.Context, img image.Image, opts ...Ever
 	}
 }
 
-// EverythingFrom is [Model.Everything] on a picture that is encoded already.
+// EverythingFrom is [Model.Everything] for a picture that is already encoded.
 // [CropLayers] is [ErrOption], since crops need the picture itself.
 func (m *Model) EverythingFrom(ctx context.Context, e *Embedding, opts ...EverythingOption) ([]Mask, error) {
 	if err := m.ready(); err != nil {

@@ -8,14 +8,14 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/runs"
 )
 
-// Mask is a set of pixels of a picture. It is held as run lengths, so that
-// many of them fit in memory, and immutable; its methods are safe for
-// concurrent use. The zero Mask is that of an empty picture.
+// Mask is a set of pixels of a picture, held as run lengths, so that many masks
+// fit in memory. It is immutable and safe for concurrent use. The zero Mask is
+// that of an empty picture.
 type Mask struct {
 	// Size is the picture's, in pixels.
 	Size image.Point
-	// IoU is how well the mask fits the object, by the model's own estimate;
-	// about 0 to 1, but not limited to it. It is 0 for a mask that no model
+	// IoU is the model's own estimate of how well the mask fits the object:
+	// about 0 to 1, but not limited to that range; 0 for a mask that no model
 	// predicted.
 	IoU float32
 
@@ -36,8 +36,8 @@ type Mask struct {
 // opaque is the least alpha of a pixel that belongs to a mask.
 const opaque = 128
 
-// MaskOf returns the pixels of a that are at least half opaque. Its top left
-// corner becomes (0, 0). Of a nil picture it is the zero Mask.
+// MaskOf returns the pixels of a that are at least half opaque. The top left
+// corner of a becomes (0, 0). For a nil picture it is the zero Mask.
 func MaskOf(a *image.Alpha) Mask {
 	if a == nil {
 		return Mask{}
@@ -95,8 +95,8 @@ func (m Mask) Intersect(other Mask) (Mask, error) {
 	return m.combine(other, func(a, b bool) bool { return a && b })
 }
 
-// IoU is the number of pixels in both masks by the number in either, 0 for
-// two empty ones. Masks of pictures of different sizes are [ErrSize].
+// IoU is the number of pixels in both masks divided by the number in either; 0
+// for two empty masks. Masks of pictures of different sizes are [ErrSize].
 func IoU(a, b Mask) (float64, error) {
 	if err := sameSize(a, b); err != nil {
 		return 0, err

@@ -16,7 +16,7 @@ import (
 )
 
 // Model is a Segment Anything model: an image encoder, a prompt encoder and a
-// mask decoder. It is immutable and safe for concurrent use; its calls share
+// mask decoder. It is immutable and safe for concurrent use. All calls share
 // its workers.
 type Model struct {
 	config   Config
@@ -45,13 +45,13 @@ func Open(path string, opts ...Option) (*Model, error) {
 	return Load(f, opts...)
 }
 
-// Load makes a model of the tensors of f, named as Meta's checkpoints or as
-// Hugging Face's SamModel name them; f may be closed afterwards. At its peak
-// it holds the packed weights and one tensor more.
+// Load makes a model from the tensors of f, which may have the names of Meta's
+// checkpoints or of Hugging Face's SamModel. f may be closed afterwards. At its
+// peak Load holds the packed weights and one more tensor.
 //
-// Missing, surplus and misshapen tensors are all listed in one error that
-// wraps [weights.ErrMissing], [weights.ErrSurplus] or [weights.ErrShape];
-// settings that do not fit the tensors are [ErrConfig].
+// One error lists all missing, surplus and misshapen tensors; it wraps
+// [weights.ErrMissing], [weights.ErrSurplus] or [weights.ErrShape]; settings
+// that do not fit the tensors are [ErrConfig].
 func Load(f *weights.File, opts ...Option) (*Model, error) {
 	if f == nil {
 		return nil, fmt.Errorf("sam: %w: the file is nil", ErrConfig)
@@ -179,10 +179,9 @@ func checkFinite(k simd.Kernel, what string, m blas32.General) error {
 	return nil
 }
 
-// ErrOverflow reports numbers that became too large for float32 on the way from
-// finite weights and finite input.
+// ErrOverflow reports a result beyond the range of float32, although weights
+// and input were finite.
 var ErrOverflow = errors.New("overflow")
 
-// ErrSize reports a picture, or an input size asked for, that is empty or too
-// large.
+// ErrSize reports a picture, or a requested size, that is empty or too large.
 var ErrSize = errors.New("size")

@@ -10,7 +10,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/simd"
 )
 
-// ErrOption reports an option of everything mode that means nothing.
+// ErrOption reports a meaningless option of everything mode.
 var ErrOption = errors.New("option")
 
 // Option is an option of [Open] and [Load]. Of equal options the last counts.
@@ -28,12 +28,12 @@ type loadOption func(*options) error
 
 func (f loadOption) load(o *options) error { return f(o) }
 
-// DecoderHeads gives the attention heads of the decoder, which no shape tells.
-// It overrides what the checkpoint says in its config.json
-// (mask_decoder_config.num_attention_heads) or metadata (decoder_num_heads).
-// The default, 0, is what the checkpoint says, or else 8, which all published
-// models have. A negative number, or one that does not divide the width, is
-// [ErrConfig].
+// DecoderHeads sets the attention heads of the decoder, which do not follow
+// from shapes. It overrides the checkpoint's config.json
+// (mask_decoder_config.num_attention_heads) and metadata (decoder_num_heads).
+// By default, or with 0, these decide; if they say nothing, the decoder has 8
+// heads, as all published models have. A negative number, or one that does not
+// divide the width, is [ErrConfig].
 func DecoderHeads(n int) Option {
 	return loadOption(func(o *options) error {
 		if n < 0 {
@@ -44,11 +44,11 @@ func DecoderHeads(n int) Option {
 	})
 }
 
-// DecoderEpsilon gives the epsilon of the layer norms in the decoder's two-way
-// layers. Meta's code has 1e-5, the default; Hugging Face's SamModel has what
-// its config.json says, usually 1e-6, which is the default for such a
-// checkpoint. Logits differ by about 4e-4. 0 is the default too; an epsilon that
-// is negative or not finite is [ErrConfig].
+// DecoderEpsilon sets the epsilon of the layer norms in the decoder's two-way
+// layers. By default, or with 0, it is 1e-5 as in Meta's code, or what
+// config.json says: Hugging Face's SamModel usually has 1e-6. The difference
+// moves logits by about 4e-4. An epsilon that is negative or not finite is
+// [ErrConfig].
 func DecoderEpsilon(eps float64) Option {
 	return loadOption(func(o *options) error {
 		if !(eps >= 0 && eps < math.MaxFloat32) {
@@ -59,9 +59,9 @@ func DecoderEpsilon(eps float64) Option {
 	})
 }
 
-// WithWorkers bounds how many goroutines all calls on the model use together.
-// The default, 0, is GOMAXPROCS; so is a negative number. Results do not depend
-// on it.
+// WithWorkers bounds the goroutines that all calls on the model use together.
+// The default, 0, means GOMAXPROCS, as does a negative number. Results do not
+// depend on it.
 func WithWorkers(n int) Option {
 	return loadOption(func(o *options) error { o.workers = n; return nil })
 }
@@ -90,10 +90,11 @@ func (n SizeOption) load(o *options) error         { o.side = int(n); return n.c
 func (n SizeOption) encode(o *encodeOptions) error { o.side = int(n); return n.check() }
 
 // InputSize makes the longest side of the encoder's input n pixels, rounded
-// down to whole cells of the grid: fewer pixels cost less time and some quality.
-// Positions are interpolated. Given to [Load], n is the model's default; given
-// to [Model.Encode], it holds for one picture. The default, 0, is the size that
-// the model was trained at. A size without a cell, or too large, is [ErrSize].
+// down to whole cells of the grid: fewer pixels cost less time and some
+// quality. Positions are interpolated. Given to [Load], n is the model's
+// default; given to [Model.Encode], it holds for one picture. The default, 0,
+// is the size that the model was trained at. A size of less than one cell, or
+// beyond 4096 pixels, is [ErrSize].
 //
 // On the 24 held-out scenes of package shapes, 128 pixels like its demo model,
 // masks from boxes have a mean IoU of 0.917 at that size, 0.859 at 96 pixels,
@@ -116,21 +117,20 @@ type predictOptions struct {
 	progress func(done, total int)
 }
 
-// ProgressOption is an option of the calls that take long.
+// ProgressOption is an option of all calls that take long.
 type ProgressOption func(done, total int)
 
 func (p ProgressOption) encode(o *encodeOptions) error         { o.progress = p; return nil }
 func (p ProgressOption) predict(o *predictOptions) error       { o.progress = p; return nil }
 func (p ProgressOption) everything(o *everythingOptions) error { o.progress = p; return nil }
 
-// WithProgress calls f as the work goes on, from the goroutine of the call,
-// with total the same in every call and done equal to it in the last. f may use
-// the model: the call's workers are free meanwhile. A nil f is no progress.
+// WithProgress calls f as the work proceeds; total is the same in every call,
+// and done equals it in the last. f runs on the calling goroutine and may use
+// the model, whose workers are free meanwhile. A nil f means no progress.
 func WithProgress(f func(done, total int)) ProgressOption { return f }
 
-// EverythingOption is an option of [Model.Everything]: what it asks, and which
-// masks it keeps. Of equal options the last counts. A value that means nothing
-// is [ErrOption].
+// EverythingOption is an option of [Model.Everything]. Of equal options the
+// last counts. A meaningless value is [ErrOption].
 type EverythingOption interface {
 	everything(*everythingOptions) error
 }
@@ -151,7 +151,7 @@ type everythingOption func(*everythingOptions) error
 
 func (f everythingOption) everything(o *everythingOptions) error { return f(o) }
 
-// count is an option that sets a whole number from least to most.
+// count makes an option that sets a whole number from least to most.
 func count(name string, n, least, most int, set func(*everythingOptions)) EverythingOption {
 	return everythingOption(func(o *everythingOptions) error {
 		switch {
@@ -165,7 +165,7 @@ func count(name string, n, least, most int, set func(*everythingOptions)) Everyt
 	})
 }
 
-// threshold is an option that sets any number that is one.
+// threshold makes an option that sets a number other than NaN.
 func threshold(name string, x float64, set func(*everythingOptions)) EverythingOption {
 	return everythingOption(func(o *everythingOptions) error {
 		if math.IsNaN(x) {
@@ -182,16 +182,15 @@ const (
 	maxCropLayers    = 6
 )
 
-// PointsPerSide asks with n × n points, evenly spread over the picture; 32 by
-// default, 4096 at most. [PointGrids] takes its place; without it, 0 is
-// [ErrOption].
+// PointsPerSide clicks on n × n points, evenly spread over the picture; 32 by
+// default, 4096 at most. 0 needs [PointGrids], which replaces these points.
 func PointsPerSide(n int) EverythingOption {
 	return count("PointsPerSide", n, 0, maxPointsPerSide, func(o *everythingOptions) { o.perSide = n })
 }
 
-// PointsPerBatch bounds how many points pass the decoder together, 64 by
-// default; the model takes fewer where more would not be faster. Masks do not
-// depend on it.
+// PointsPerBatch bounds how many points pass through the decoder together; 64
+// by default. The model takes fewer where more would not be faster. Masks do
+// not depend on it.
 func PointsPerBatch(n int) EverythingOption {
 	return count("PointsPerBatch", n, 1, math.MaxInt, func(o *everythingOptions) { o.perBatch = n })
 }
@@ -226,21 +225,23 @@ func BoxNMS(x float64) EverythingOption {
 	return threshold("BoxNMS", x, func(o *everythingOptions) { o.boxNMS = x })
 }
 
-// CropLayers also asks in parts of the picture, each encoded by itself: in
-// layer i, up to n, there are 2ⁱ × 2ⁱ of them. 0 by default, 6 at most.
+// CropLayers also clicks on points of overlapping crops of the picture, each of
+// which is encoded by itself: 2ⁱ × 2ⁱ crops in layer i, for i from 1 to n. 0 by
+// default, 6 at most.
 func CropLayers(n int) EverythingOption {
 	return count("CropLayers", n, 0, maxCropLayers, func(o *everythingOptions) { o.layers = n })
 }
 
-// CropNMS is as [BoxNMS] for masks of different crops, of which that of the
-// smaller crop is the better; 0.7 by default. It matters with [CropLayers] only.
+// CropNMS is [BoxNMS] between masks of different crops, where the mask of the
+// smaller crop is the better one; 0.7 by default. It matters with [CropLayers]
+// only.
 func CropNMS(x float64) EverythingOption {
 	return threshold("CropNMS", x, func(o *everythingOptions) { o.cropNMS = x })
 }
 
-// CropOverlap is by how much of the picture's shorter side the crops of the
-// first layer overlap, half as much in every further one; 512/1500 by default.
-// It is at least 0 and less than 1, and matters with [CropLayers] only.
+// CropOverlap is the overlap of the first layer's crops as a fraction of the
+// picture's shorter side, at least 0 and less than 1; it halves with every
+// further layer. 512/1500 by default. It matters with [CropLayers] only.
 func CropOverlap(x float64) EverythingOption {
 	return everythingOption(func(o *everythingOptions) error {
 		if !(x >= 0 && x < 1) {
@@ -252,24 +253,24 @@ func CropOverlap(x float64) EverythingOption {
 }
 
 // CropPointsDownscale divides the number of points per side by n from layer to
-// layer; 1 by default. A layer of [CropLayers] that is left without points is
-// [ErrOption].
+// layer; 1 by default. If it leaves a layer of [CropLayers] without points,
+// that is [ErrOption].
 func CropPointsDownscale(n int) EverythingOption {
 	return count("CropPointsDownscale", n, 1, math.MaxInt, func(o *everythingOptions) { o.downscale = n })
 }
 
 // MinRegionArea removes holes and islands of fewer than n pixels from the
-// masks, then once more masks that are nearly the same. The default, 0, removes
-// nothing.
+// masks, and then masks that have become nearly the same as others. The
+// default, 0, removes nothing.
 func MinRegionArea(n int) EverythingOption {
 	return count("MinRegionArea", n, 0, math.MaxInt, func(o *everythingOptions) { o.area = n })
 }
 
-// PointGrids asks with the given points instead of those of [PointsPerSide] and
-// [CropPointsDownscale]: one list for the picture and one for each layer of
-// [CropLayers], of x and y as fractions of its width and height. Fewer lists
-// than layers, a list without points and a point that is not finite are
-// [ErrOption].
+// PointGrids clicks on the given points instead of those of [PointsPerSide] and
+// [CropPointsDownscale]. There is one list for the picture and one for each
+// layer of [CropLayers]; x and y are fractions of the picture's or the crop's
+// width and height. Missing lists, a list without points and a point that is
+// not finite are [ErrOption].
 func PointGrids(grids ...[][2]float64) EverythingOption {
 	return everythingOption(func(o *everythingOptions) error {
 		for i, grid := range grids {
@@ -328,6 +329,6 @@ func (s pictureSize) coco(o *cocoOptions) error {
 	return nil
 }
 
-// PictureSize tells [WriteCOCO] the size of the picture in pixels, which it
-// otherwise knows from its masks alone. A size without pixels is [ErrSize].
+// PictureSize gives [WriteCOCO] the size of the picture in pixels, which it
+// otherwise takes from the masks. An impossible size is [ErrSize].
 func PictureSize(size image.Point) COCOOption { return pictureSize(size) }

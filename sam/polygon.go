@@ -28,10 +28,10 @@ type Ring []Vertex
 // (0, 0) and (1, 1).
 type Vertex struct{ X, Y float32 }
 
-// Polygons returns the outlines of the mask, along the sides of its pixels, so
-// that nothing is lost: one polygon for each part that is connected by sides of
-// pixels, row by row. Outer rings run clockwise, holes the other way round.
-// See [Polygon.Simplify] for fewer vertices.
+// Polygons returns the outlines of the mask along the sides of its pixels,
+// without loss: one polygon for each part whose pixels are connected by their
+// sides, row by row. Outer rings run clockwise, holes counterclockwise.
+// [Polygon.Simplify] reduces the vertices.
 func (m Mask) Polygons() []Polygon {
 	t := newTracer(m)
 	all := make([]Polygon, t.regions)
@@ -126,9 +126,9 @@ func (t *tracer) ring(x, y int) Ring {
 	}
 }
 
-// Simplify leaves out vertices that lie no further than tolerance, in pixels,
-// from the line without them (Douglas and Peucker 1973). Holes that vanish are
-// left out; what remains of a polygon that vanishes has no outer ring.
+// Simplify removes vertices that lie no further than tolerance, in pixels, from
+// the line without them (Douglas and Peucker 1973). Holes that vanish are
+// removed; a polygon that vanishes has no outer ring.
 func (p Polygon) Simplify(tolerance float32) Polygon {
 	out := Polygon{Outer: p.Outer.simplify(tolerance)}
 	for _, h := range p.Holes {

@@ -12,14 +12,15 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// Predict asks for the masks of prompts on one picture, one result per prompt
-// in their order. Prompts may be of any kinds; those with equally many tokens
-// pass the decoder together, so many in one call cost less than each by
-// itself. Prompts and masks are in pixels of the original picture.
+// Predict returns the masks of prompts on one picture, one result per prompt,
+// in their order. Prompts may be of different kinds. Those with equally many
+// tokens pass through the decoder together, so one call with many prompts costs
+// less than many calls. Prompts and masks are in pixels of the original
+// picture.
 //
-// A prompt that means nothing is [ErrPrompt]; an embedding that is nil or of
-// another width than the model's is [ErrEmbedding]; the first of either ends the
-// call. Weights or features so large that masks are not finite are
+// A meaningless prompt is [ErrPrompt]; an embedding that is nil or of another
+// width than the model's is [ErrEmbedding]. The first such error ends the call.
+// Masks that are not finite, because weights or features are too large, are
 // [ErrOverflow].
 func (m *Model) Predict(ctx context.Context, e *Embedding, prompts []Prompt, opts ...PredictOption) ([]Result, error) {
 	if err := m.ready(); err != nil {

@@ -28,11 +28,12 @@ var (
 	pixelStd  = [3]float32{58.395, 57.12, 57.375}
 )
 
-// Preprocess makes the encoder's input of a picture: converted to RGB, the
-// longest side resized to the model's input size as Pillow's antialiased
-// BILINEAR does, normalized (segment_anything/utils/transforms.py,
-// ResizeLongestSide; modeling/sam.py, preprocess). A picture that is nil, empty,
-// too large, or so thin that a side would vanish is [ErrSize].
+// Preprocess makes the encoder's input from a picture: it converts it to RGB,
+// resizes the longest side to the model's input size as Pillow's antialiased
+// BILINEAR filter does, and normalizes it
+// (segment_anything/utils/transforms.py, ResizeLongestSide; modeling/sam.py,
+// preprocess). A picture that is nil, empty, too large, or so thin that a side
+// would vanish is [ErrSize].
 func (m *Model) Preprocess(img image.Image) (Pixels, error) {
 	if err := m.ready(); err != nil {
 		return Pixels{}, err

@@ -12,8 +12,8 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// ErrPrompt reports a prompt that means nothing: coordinates that are not
-// numbers, an inverted box, an unknown label, a mask of the wrong size.
+// ErrPrompt reports a meaningless prompt: coordinates that are not finite, an
+// inverted box, an unknown label, or a mask of the wrong size.
 var ErrPrompt = errors.New("prompt")
 
 // promptEncoder turns points, boxes and masks into tokens and cells
@@ -198,9 +198,9 @@ func scale(original, input image.Point) (x, y float64) {
 // where it is sure.
 const certain = float32(6.906755) // ln 999
 
-// MaskPrompt converts a mask of the embedding's picture to a mask prompt:
-// logits of the share that the mask has in every pixel of the low resolution,
-// no more certain than 0.001 and 0.999. A mask of another size is [ErrPrompt].
+// MaskPrompt converts a mask of the embedding's picture to a mask prompt: for
+// every pixel of the low resolution, the logit of the fraction that the mask
+// covers, between 0.001 and 0.999. A mask of another size is [ErrPrompt].
 func (e *Embedding) MaskPrompt(m Mask) (*LowRes, error) {
 	if err := e.ready(); err != nil {
 		return nil, err

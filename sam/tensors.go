@@ -7,7 +7,7 @@ import (
 )
 
 // Tensors lists the tensors of a checkpoint of the architecture, under Meta's
-// names: those that [Load] wants. Sizes that no model has are [ErrConfig].
+// names, as [Load] wants them. Impossible sizes are [ErrConfig].
 func (c Config) Tensors() ([]weights.TensorInfo, error) {
 	if (c.ViT == nil) == (c.Tiny == nil) {
 		return nil, fmt.Errorf("sam: %w: want one image encoder, ViT or Tiny", ErrConfig)

@@ -44,8 +44,8 @@ type LowRes struct {
 	Data          []float32
 }
 
-// Clicks is the prompt of points on an object and beside it, as text turned to
-// points has them.
+// Clicks makes a prompt from points on an object and beside it, such as those
+// that package surgery finds for a text.
 func Clicks(foreground, background []image.Point) Prompt {
 	p := Prompt{Points: make([]Point, 0, len(foreground)+len(background))}
 	for _, q := range foreground {
@@ -78,10 +78,11 @@ func (r Result) Best() Mask {
 	return best
 }
 
-// Logits returns mask i before its threshold of 0: a logit per pixel of the
-// picture, row by row. A result that no model predicted has none.
+// Logits returns mask i before the threshold of 0: a logit for each pixel of
+// the picture, row by row. It is nil for a result that no model predicted and
+// for a mask that is not there.
 func (r Result) Logits(i int) []float32 {
-	if r.model == nil {
+	if r.model == nil || i < 0 || i >= len(r.LowRes) {
 		return nil
 	}
 	x, err := nn.Take(context.Background(), r.model.kernel, r.model.workers)

@@ -38,7 +38,7 @@ func checkLength(operation, name string, got, want int) {
 	}
 }
 
-// checkActivation panics for a value that is none of the constants.
+// checkActivation panics for a value that is not one of the constants.
 func checkActivation(operation string, f Activation) {
 	if f > GELUTanh {
 		panic("simd: " + operation + ": unknown activation")

@@ -1,16 +1,16 @@
-// Package simd multiplies matrices and runs the vector operations of a
-// transformer at the speed of the machine, in Go and its assembler alone.
+// Package simd has the matrix products and vector operations of a transformer,
+// in Go and Go assembly, close to the peak speed of the processor.
 //
 // A [Kernel] is one implementation of everything here: plain Go (generic),
 // gonum's BLAS (gonum), or assembly for an instruction set (avx2, avx512,
-// neon). It is a value, picked once by [Best] or [Select] and held by whoever
-// multiplies; nothing in the package is switched globally. Plain Go is the
-// specification: every other kernel must agree with it to rounding.
+// neon). It is a value that [Best] or [Select] returns and that its user keeps;
+// there is no global switch. Plain Go is the specification: every other kernel
+// must agree with it to rounding.
 //
 // # Kernels
 //
-// A machine has the kernels whose features it all has, as klauspost/cpuid
-// reports them where the operating system saves the registers:
+// A machine has a kernel if it has all features that the kernel needs, as
+// klauspost/cpuid reports them, and the operating system saves the registers:
 //
 //	generic  nothing, no assembly
 //	gonum    nothing; products are gonum's
@@ -18,15 +18,17 @@
 //	avx512   those, AVX512F, AVX512DQ, AVX512BW, AVX512VL, BMI2
 //	neon     ASIMD, FP, on arm64
 //
-// [Best] is the last of them, the fastest, unless the environment variable
-// CLIPSURGERY_KERNEL names another. [Info] says in one line what was found and
-// chosen. The build tags purego and noasm, which gonum obeys too, leave out all
-// assembly. In tests CLIPSURGERY_REQUIRE=avx2,avx512 fails where one of these
-// kernels is missing, so that no path goes untested by accident.
+// [Best] is the last of these that the machine has, unless the environment
+// variable CLIPSURGERY_KERNEL names another one. [Info] says in one line what
+// was found and chosen. The build tags purego and noasm, which gonum obeys too,
+// leave out all assembly. With CLIPSURGERY_REQUIRE=avx2,avx512 the tests fail
+// on a machine without these kernels, so that no kernel goes untested by
+// accident.
 //
 // # BLAS
 //
-// [BLAS] gives the same products to any program that uses gonum's blas32.
+// [BLAS] makes the same products available to any program that uses gonum's
+// blas32.
 //
 // # Matrices
 //
@@ -61,21 +63,21 @@
 //
 // # Files
 //
-// What is plain Go and so the specification ends in _generic.go. The assembly
-// is generated, by go generate ./simd, from the module in _asm: _asm/gemm and
-// _asm/vector for amd64, with avo, and _asm/neon. Every function names its
-// plain Go and the features it needs.
+// The plain Go files, which are the specification, end in _generic.go. The
+// assembly is generated, by go generate ./simd, from the module in _asm:
+// _asm/gemm and _asm/vector for amd64, with avo, and _asm/neon. Every function
+// names its plain Go and the features it needs.
 //
 // The tiles (gemm_*.s) keep a part of the destination in registers: 14 rows of
-// 2 vectors with avx512, 6 of 2 with avx2, 8 of 2 with neon. What remains holds
-// a step of the panel of b and values of a in every lane; each file begins with
-// the plan of its registers. The vector functions (vector_*.s) walk their
-// slices a vector at a time, reductions in four chains; on amd64 avo assigns
-// their registers, and what fills no vector is done with the other lanes masked
-// off; neon takes pointers in R2, R3, …, counts in R1 and leaves the rest of a
+// 2 vectors with avx512, 6 of 2 with avx2, 8 of 2 with neon. The other
+// registers hold one step of the panel of b, and values of a broadcast to all
+// lanes; each file begins with the plan of its registers. The vector functions
+// (vector_*.s) process one vector at a time, reductions in four chains. On
+// amd64 avo assigns the registers, and the incomplete last vector is masked;
+// neon has pointers in R2, R3, … and counts in R1, and leaves the incomplete
 // vector to vector_arm64.go.
 //
-// The race detector does not see what assembly reads and writes. It does see
-// the plain Go around it: Team's hand-over of parts, which orders whatever the
-// workers do, packing and write-back of activations.
+// The race detector does not see the memory accesses of assembly. It does see
+// the plain Go around it: packing, the write-back of activations, and Team's
+// hand-over of work, which orders everything the workers do.
 package simd

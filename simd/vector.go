@@ -134,7 +134,7 @@ func (k Kernel) FromBF16(dst []float32, src []byte) {
 	convert("FromBF16", dst, src, k.table().vector.fromBF16, fromBF16Go)
 }
 
-// convert leaves what fills no vector to plain Go.
+// convert leaves the incomplete last vector to plain Go.
 func convert(operation string, dst []float32, src []byte, vector, plain func(dst []float32, src []byte)) {
 	if len(src)%2 != 0 || len(src)/2 != len(dst) {
 		panic("simd: " + operation + ": length of src is not twice that of dst")

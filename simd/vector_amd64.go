@@ -42,8 +42,8 @@ var vectorsAVX512 = vectors{
 	winograd:  [2]transforms{{winogradInput2AVX512, winogradOutput2AVX512}, {winogradInput4AVX512, winogradOutput4AVX512}},
 }
 
-// transposeOfAVX2 is transposeAVX2 of any size: what fills no block of 8×8 is
-// moved by plain Go.
+// transposeOfAVX2 is transposeAVX2 for any size: incomplete blocks of 8×8 are
+// left to plain Go.
 func transposeOfAVX2(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	r, c := rows&^7, cols&^7
 	if r > 0 && c > 0 {

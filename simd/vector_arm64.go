@@ -211,9 +211,10 @@ func addGridOfNEON(x, row, col []float32, w float32) {
 	}
 }
 
-// transposeOfNEON moves what fills no block of 4×4 in plain Go. Another kernel has
-// the same lines about its own blocks: a function that both call would take the
-// assembly as a variable, and its operands would escape to the heap.
+// transposeOfNEON is transposeNEON for any size: incomplete blocks of 4×4 are
+// left to plain Go. It repeats transposeOfAVX2, because a shared function would
+// call the assembly through a variable, and its operands would escape to the
+// heap.
 func transposeOfNEON(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 	r, c := rows&^3, cols&^3
 	if r > 0 && c > 0 {
@@ -239,7 +240,8 @@ func dotOfNEON(a, b []float32) float32 {
 	return sum
 }
 
-// winogradOfNEON leaves to plain Go what fills no vector: it rounds alike.
+// winogradOfNEON leaves the incomplete last vector to plain Go, which rounds
+// alike.
 var winogradOfNEON = [2]transforms{
 	{inputOfNEON(winogradInput2NEON, winogradInput2Go), outputOfNEON(winogradOutput2NEON, winogradOutput2Go)},
 	{inputOfNEON(winogradInput4NEON, winogradInput4Go), outputOfNEON(winogradOutput4NEON, winogradOutput4Go)},

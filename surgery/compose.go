@@ -5,7 +5,7 @@ import "github.com/clipsurgery/clipsurgery/vit"
 // Step is one decision about what the last blocks of the tower do.
 type Step func(*vit.Plan)
 
-// Compose makes a plan of steps, applied in order.
+// Compose makes a plan from steps, which it applies in order.
 func Compose(steps ...Step) vit.Plan {
 	var p vit.Plan
 	for _, s := range steps {
@@ -17,7 +17,7 @@ func Compose(steps ...Step) vit.Plan {
 // LastBlocks operates on the last n blocks.
 func LastBlocks(n int) Step { return func(p *vit.Plan) { p.Blocks = n } }
 
-// Beside lets the operated rows form a second stream beside the untouched one.
+// Beside makes the operated rows a second stream beside the untouched one.
 func Beside() Step { return func(p *vit.Plan) { p.Beside = true } }
 
 // WithoutFFN drops the feed-forward network of the operated blocks.
@@ -37,8 +37,8 @@ func Attend(query, key vit.Projection, details ...Detail) Step {
 	return attend(vit.Term{Query: query, Key: key}, details)
 }
 
-// AttendItself adds the identity as an attention term: every row attends to
-// itself alone.
+// AttendItself adds the identity as an attention term: every row attends only
+// to itself.
 func AttendItself(details ...Detail) Step { return attend(vit.Term{Identity: true}, details) }
 
 // AttendAlike adds two terms, query-query and key-key attention, with the same
@@ -60,7 +60,8 @@ func attend(t vit.Term, details []Detail) Step {
 // Detail is one property of an attention term.
 type Detail func(*vit.Term)
 
-// Weight multiplies the term in the sum by w, which is not 0; without it, by 1.
+// Weight multiplies the term in the sum by w, which must not be 0; the default
+// is 1.
 func Weight(w float32) Detail { return func(t *vit.Term) { t.Weight = w } }
 
 // Scale multiplies the scores by x, besides s.
@@ -72,17 +73,16 @@ func Gaussian(sigma float32) Detail {
 	return func(t *vit.Term) { t.Prior = vit.Gaussian{Sigma: sigma} }
 }
 
-// BlocksBefore takes the projections that attend, not the values, from n blocks
-// earlier.
+// BlocksBefore takes query and key, but not the values, from n blocks earlier.
 func BlocksBefore(n int) Detail { return func(t *vit.Term) { t.Before = n } }
 
-// Unit divides the rows that attend, per head, by their norm.
+// Unit divides the rows of query and key, per head, by their norm.
 func Unit() Detail { return func(t *vit.Term) { t.Unit = true } }
 
 // InputScale multiplies the scores by the mean norm of the block's normalized
 // input rows, one number per picture.
 func InputScale() Detail { return func(t *vit.Term) { t.InputScale = true } }
 
-// Iterate lets the rows attend to one another n times before the matrix is
-// made; query and key must be the same.
+// Iterate replaces the projected rows n times by their attention to one another
+// before the matrix is computed; query and key must be the same.
 func Iterate(n int) Detail { return func(t *vit.Term) { t.Iterations = n } }

@@ -1,21 +1,22 @@
-// Package surgery shows where a CLIP model sees a text, without training: CLIP
-// Surgery (Li et al., arXiv 2304.05653) and its relatives, made of small
-// functions that compose.
+// Package surgery shows where a CLIP model sees a text, without training. It
+// has CLIP Surgery (Li et al., arXiv 2304.05653) and related methods, composed
+// of small functions.
 //
-// There are three places to operate, in the order of the data:
+// The methods operate in three places, in the order of the data flow:
 //
 //   - on the tower, while it runs: a [vit.Plan] such as [CLIPSurgery] changes
 //     the attention of the last blocks, so that every patch keeps to its own
 //     meaning;
 //   - on the features: [FeatureSurgery] (many labels) or [RemoveRedundant] (one
-//     text) takes away what all texts share; [Similarity] takes away nothing;
-//   - on the maps: [Scores.Map] makes a picture-sized heat map, [Scores.Points]
-//     makes clicks for a segmenter, [Overlay] and [Sheet] make pictures.
+//     text) removes what all texts share; [Similarity] removes nothing;
+//   - on the maps: [Scores.Map] makes a heat map of the picture's size,
+//     [Scores.Points] makes clicks for a segmenter; package surgery/draw draws
+//     them.
 //
-// On top of them are the tasks: [Segment] gives every pixel a class,
-// [Recognize] scores labels for a whole picture, [Words] says which words of a
-// sentence the picture supports. [Plans] lists the published plans, [Compose]
-// makes others. Package surgery/eval measures them.
+// The tasks build on them: [Segment] assigns a class to every pixel,
+// [Recognize] scores labels for the whole picture, [Words] shows which words of
+// a sentence the picture supports. [Plans] lists the published plans, [Compose]
+// makes new ones, and package surgery/eval measures them.
 //
 // So the method of the paper is
 //
@@ -32,8 +33,7 @@
 //
 // # Constant maps
 //
-// Maps and points stretch the scores of a label to 0–1. Where all cells score
-// alike there is nothing to stretch, and the answer is [ErrConstant], not a map
-// of NaN. Label-set surgery of a single label is such a case by construction:
-// use [RemoveRedundant].
+// Maps and points stretch the scores of a label to 0–1. If all cells have the
+// same score, that is impossible, and the error is [ErrConstant]. Label-set
+// surgery of a single label always ends so: use [RemoveRedundant] instead.
 package surgery

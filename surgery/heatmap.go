@@ -8,8 +8,8 @@ import (
 	"github.com/clipsurgery/clipsurgery/simd"
 )
 
-// HeatMap is how much each pixel of the original picture has to do with a
-// text, row-major, 0–1.
+// HeatMap says how strongly each pixel of the original picture is related to a
+// text: values 0–1, row-major.
 type HeatMap struct {
 	Width, Height int
 	Values        []float32
@@ -53,7 +53,8 @@ func (s *Scores) Map(label int) (*HeatMap, error) {
 	return m, nil
 }
 
-// CombinedMap is the mean of the maps of all labels, as for "person+bench".
+// CombinedMap returns the mean of the maps of all labels, as for
+// "person+bench".
 func (s *Scores) CombinedMap() (*HeatMap, error) {
 	if s.Cols < 1 {
 		return nil, fmt.Errorf("surgery: %w: scores have no labels", ErrLabel)

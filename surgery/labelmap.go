@@ -6,7 +6,7 @@ import (
 	"image/color"
 )
 
-// LabelMap is one class per pixel of a picture, row by row.
+// LabelMap assigns a class to each pixel of a picture, row by row.
 type LabelMap struct {
 	Width, Height int
 	Labels        []uint16 // index of a class, or Ignore
@@ -17,7 +17,7 @@ const Ignore = 1<<16 - 1
 
 const maxClasses = Ignore
 
-// NewLabelMap returns a map of class 0.
+// NewLabelMap returns a map whose pixels all have class 0.
 func NewLabelMap(width, height int) *LabelMap {
 	return &LabelMap{width, height, make([]uint16, width*height)}
 }
@@ -30,7 +30,7 @@ func (m *LabelMap) At(x, y int) uint16 {
 	return m.Labels[y*m.Width+x]
 }
 
-// Present says of n classes whether any pixel has them.
+// Present says for each of n classes whether any pixel has it.
 func (m *LabelMap) Present(n int) []bool {
 	present := make([]bool, n)
 	for _, c := range m.Labels {
@@ -54,7 +54,7 @@ func (m *LabelMap) Mask(class int) *image.Alpha {
 
 // Paletted returns the map as a picture whose color indices are the classes;
 // 255 stands for Ignore, as in PASCAL VOC. A nil palette is [Palette]. A class
-// that the palette does not have is an error.
+// beyond the palette is [ErrLabel].
 func (m *LabelMap) Paletted(p color.Palette) (*image.Paletted, error) {
 	if p == nil {
 		p = Palette(256)

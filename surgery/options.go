@@ -30,13 +30,14 @@ type segmentOption func(*segmenter) error
 
 func (f segmentOption) segment(s *segmenter) error { return f(s) }
 
-// Operate encodes under a plan instead of [CLIPSurgery], as [vit.Operate] does.
+// Operate encodes under a plan, as [vit.Operate] does; the default is
+// [CLIPSurgery].
 func Operate(p vit.Plan) SegmentOption {
 	return segmentOption(func(s *segmenter) error { s.plan = p; return nil })
 }
 
-// ScoreBy takes the scores from f, such as [FeatureSurgery], instead of
-// [Similarity].
+// ScoreBy computes scores by f, such as [FeatureSurgery]; the default, also for
+// nil, is [Similarity].
 func ScoreBy(f func(*vit.Features, blas32.General) (*Scores, error)) SegmentOption {
 	return segmentOption(func(s *segmenter) error {
 		if f == nil {
@@ -47,17 +48,16 @@ func ScoreBy(f func(*vit.Features, blas32.General) (*Scores, error)) SegmentOpti
 	})
 }
 
-// ImageOptions passes options to the encoder: how the picture is resized, and
-// progress. The default is the model's own square. A [vit.Operate] among them
-// takes the place of [Operate].
+// ImageOptions passes options to the image encoder, such as [vit.Resize] and
+// [vit.WithProgress]. A [vit.Operate] among them replaces [Operate].
 func ImageOptions(opts ...vit.ImageOption) SegmentOption {
 	return segmentOption(func(s *segmenter) error { s.encode = opts; return nil })
 }
 
 // SlidingWindow resizes the picture to a short side and encodes windows of it;
-// where they overlap, scores are averaged. The protocol of the field (SCLIP,
-// NACLIP and others) is [DefaultWindows]. An option that resizes, among
-// [ImageOptions], is [vit.ErrSize] then, and so are windows without extent.
+// where windows overlap, their scores are averaged. [DefaultWindows] is the
+// protocol of SCLIP, NACLIP and others. With windows, an option that resizes is
+// [vit.ErrSize], and so are windows without extent.
 func SlidingWindow(w vit.Windows) SegmentOption {
 	return segmentOption(func(s *segmenter) error { s.windows = &w; return nil })
 }
@@ -66,10 +66,10 @@ func SlidingWindow(w vit.Windows) SegmentOption {
 // PASCAL Context and COCO: short side 336, window 224, stride 112.
 func DefaultWindows() vit.Windows { return vit.Windows{ShortSide: 336, Side: 224, Stride: 112} }
 
-// LogitScale is by how much scores are multiplied before the softmax over all
-// texts whose probabilities [Background] compares with its threshold; without
-// Background it does not matter. The default, 40, is the one of SCLIP and NACLIP.
-// A scale that is not finite is [ErrThreshold].
+// LogitScale is the factor of the scores in the softmax over all texts, whose
+// probabilities [Background] compares with its threshold; without Background it
+// has no effect. The default, 40, is that of SCLIP and NACLIP. A scale that is
+// not finite is [ErrThreshold].
 func LogitScale(x float64) SegmentOption {
 	return segmentOption(func(s *segmenter) error {
 		if err := checkFinite("LogitScale", x); err != nil {
@@ -80,10 +80,10 @@ func LogitScale(x float64) SegmentOption {
 	})
 }
 
-// Background gives pixels to the class of that index where the probability of
-// the best class is under the threshold. Without it, or with a threshold of 0,
-// every pixel gets its best class. A threshold that is not finite is
-// [ErrThreshold], an index beyond the vocabulary [ErrLabel].
+// Background assigns a class, given by its index, to pixels where the
+// probability of the best class is below the threshold. Without it, or with a
+// threshold of 0, every pixel gets its best class. A threshold that is not
+// finite is [ErrThreshold]; an index beyond the vocabulary is [ErrLabel].
 func Background(class int, threshold float64) SegmentOption {
 	return segmentOption(func(s *segmenter) error {
 		if err := checkFinite("Background's threshold", threshold); err != nil {
@@ -102,15 +102,15 @@ func checkFinite(name string, x float64) error {
 	return nil
 }
 
-// Among leaves only classes for which present is true to choose from; nil leaves
-// all. A list that has not an entry for each class is [ErrLabel].
+// Among restricts the choice to classes for which present is true; nil
+// restricts nothing. A list of another length than the classes is [ErrLabel].
 func Among(present []bool) SegmentOption {
 	return segmentOption(func(s *segmenter) error { s.among = present; return nil })
 }
 
-// Refine smooths scores along the edges of the picture before labels are taken.
-// It holds texts × pixels floats. Fewer than no iterations, more than 1000, and
-// distances of less than a pixel are [ErrOption].
+// Refine smooths scores along the edges of the picture before labels are
+// assigned. It holds texts × pixels floats. A negative number of iterations,
+// more than 1000 of them, and distances of less than one pixel are [ErrOption].
 func Refine(p PAMR) SegmentOption {
 	return segmentOption(func(s *segmenter) error { s.pamr = &p; return p.check() })
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/clipsurgery/clipsurgery/simd"
 )
 
-// PAMR is pixel-adaptive mask refinement: in each iteration a pixel's score
-// becomes the mean of its neighbors', weighed by how much their colors are
-// like its own,
+// PAMR is pixel-adaptive mask refinement: in each iteration the score of a
+// pixel becomes the mean of its neighbors' scores, weighted by the similarity
+// of their colors to its own,
 //
 //	m ← Σₙ wₙ·mₙ,  w = softmax over n of −mean over channels of |x − xₙ|/(10⁻⁸ + 0.1·σ),
 //
@@ -33,7 +33,7 @@ func DefaultPAMR() PAMR { return PAMR{10, []int{8, 16}} }
 // maxIterations bounds PAMR: scores are flat long before.
 const maxIterations = 1000
 
-// check reports a refinement that means nothing.
+// check reports a meaningless refinement.
 func (p PAMR) check() error {
 	if p.Iterations < 0 || p.Iterations > maxIterations || len(p.Distances) == 0 {
 		return fmt.Errorf("%w: PAMR of %d iterations at distances %v, want 0 to %d at one distance or more", ErrOption, p.Iterations, p.Distances, maxIterations)

@@ -38,14 +38,14 @@ func CLIPSurgery() vit.Plan {
 //
 //	σ(8·s·V̄·V̄ᵀ)·V.
 //
-// The published code has this branch and never takes it, so its numbers, and
-// those of the paper's demo, are CLIPSurgery's on ResNets too.
+// The published code contains this branch but never takes it, so its numbers,
+// and those of the paper's demo, are those of CLIPSurgery on ResNets too.
 // Source: Li et al., arXiv 2304.05653, section 3.2.
 func CLIPSurgeryUnit() vit.Plan {
 	return Compose(LastBlocks(6), Beside(), Attend(vit.V, vit.V, Unit(), Scale(8)), WithoutFFN())
 }
 
-// MaskCLIP lets every patch of the last block attend to itself alone,
+// MaskCLIP lets every patch of the last block attend only to itself,
 //
 //	y = z + M(z),  z = x + O(V).
 //
@@ -82,7 +82,7 @@ func SCLIP() vit.Plan {
 	return Compose(LastBlocks(1), AttendAlike(), ResizePositions(vit.PositionsBicubicOffset))
 }
 
-// ClearCLIP keeps nothing of the last block but query-query attention,
+// ClearCLIP reduces the last block to query-query attention,
 //
 //	y = O(σ(s·Q·Qᵀ)·V).
 //
@@ -94,8 +94,7 @@ func ClearCLIP() vit.Plan {
 		ResizePositions(vit.PositionsBicubicOffset))
 }
 
-// NACLIP keeps nothing of the last block but key-key attention that favors
-// neighbors,
+// NACLIP reduces the last block to key-key attention that favors neighbors,
 //
 //	y = O(σ(s·K·Kᵀ + G)·V),  G = exp(-d²/(2·5²)) at a distance of d patches,
 //
@@ -129,9 +128,9 @@ func ITACLIP() vit.Plan {
 //	y = O(2·(½·σ(s·K·Kᵀ + G) + ½·R)·V),  R = mean of σ(s·Q·Kᵀ) over blocks 6–9,
 //
 // with G of [NACLIP]. The other half, which feeds a first segmentation back, is
-// not in it; the ½ is 0.4–0.8 by data set in the source. Positions: bicubic,
-// with the offset of 0.1.
-// Source: yvhangyang/ResCLIP clip/model.py (Yang et al., arXiv 2411.15851).
+// not included. The source has 0.4–0.8 in place of ½, depending on the data
+// set. Positions: bicubic, with the offset of 0.1. Source: yvhangyang/ResCLIP
+// clip/model.py (Yang et al., arXiv 2411.15851).
 func ResCLIP() vit.Plan {
 	steps := []Step{LastBlocks(1), Attend(vit.K, vit.K, Gaussian(5)), WithoutResidual(), WithoutFFN(),
 		ResizePositions(vit.PositionsBicubicOffset)}
@@ -141,7 +140,7 @@ func ResCLIP() vit.Plan {
 	return Compose(steps...)
 }
 
-// NamedPlan is a plan and what to call it.
+// NamedPlan is a plan and its name.
 type NamedPlan struct {
 	Name string
 	Plan vit.Plan
@@ -155,7 +154,8 @@ func Plans() []NamedPlan {
 	}
 }
 
-// PlanNamed returns the plan of [Plans] of that name, in any case.
+// PlanNamed returns the plan of that name in [Plans], whatever its upper and
+// lower case.
 func PlanNamed(name string) (vit.Plan, error) {
 	var names []string
 	for _, p := range Plans() {

@@ -12,17 +12,17 @@ import (
 
 const maxFloat32 = math.MaxFloat32
 
-// Clicks are points of the original picture, in pixels: on the thing, and
-// beside it.
+// Clicks are points on a thing and beside it, in pixels of the original
+// picture.
 type Clicks struct {
 	Foreground []image.Point // weakest first
 	Background []image.Point // surest background first
 }
 
 // Points turns the scores of a label into clicks for a segmenter. The grid is
-// halved bilinearly and stretched to 0–1; with n the number of cells that reach
-// threshold (0.8 in the paper), at most half of them all, the n best cells
-// become foreground and the n worst background.
+// halved bilinearly and stretched to 0–1. Let n be the number of cells that
+// reach threshold (0.8 in the paper), but at most half of all cells; the n best
+// cells become foreground and the n worst background.
 //
 // Errors: [ErrConstant], [ErrThreshold], and [ErrGrid] for a grid with a side
 // under 2.
@@ -32,25 +32,25 @@ func (s *Scores) Points(label int, threshold float32) (Clicks, error) {
 	return p.clicks(), err
 }
 
-// PointParts is [Scores.Points] divided into the connected parts of the
-// foreground: clicks whose cells of the halved grid touch by a side or a corner
-// are of one part. All parts have the same background.
+// PointParts is [Scores.Points], divided into the connected parts of the
+// foreground: clicks whose cells of the halved grid share a side or a corner
+// belong to one part. All parts have the same background.
 func (s *Scores) PointParts(label int, threshold float32) ([]Clicks, error) {
 	p, err := s.pick(label, threshold)
 	return p.parts(), err
 }
 
-// CombinedPoints are the clicks of all labels together, as for "person+bench":
-// background from the mean of the maps, each stretched to 0–1; foreground from
-// every map by itself, label by label.
-// Source: xmed-lab/CLIP_Surgery demo.py, last section.
+// CombinedPoints returns the clicks of all labels together, as for
+// "person+bench": the background comes from the mean of the maps, each
+// stretched to 0–1, the foreground from each map, label by label. Source:
+// xmed-lab/CLIP_Surgery demo.py, last section.
 func (s *Scores) CombinedPoints(threshold float32) (Clicks, error) {
 	p, err := s.pickCombined(threshold)
 	return p.clicks(), err
 }
 
-// CombinedPointParts is [Scores.CombinedPoints] divided as
-// [Scores.PointParts] are.
+// CombinedPointParts is [Scores.CombinedPoints], divided into parts as by
+// [Scores.PointParts].
 func (s *Scores) CombinedPointParts(threshold float32) ([]Clicks, error) {
 	p, err := s.pickCombined(threshold)
 	return p.parts(), err

@@ -9,28 +9,27 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// Recognition is how well each of a set of labels fits a whole picture, seen in
-// three ways.
+// Recognition says in three ways how well each of a set of labels fits a whole
+// picture.
 //
-// None of the numbers is a probability that the label is right. Softmax adds up
-// to 1 over the labels that were asked for, so that it picks one of them even
-// if none fits, and halves when a synonym is added: it is for choosing one
-// label. Cosine and Surgery say something label by label, and order the
-// pictures of a collection; but what is high differs between labels, so compare
-// them with a threshold per label that was chosen on pictures of known content
-// (eval.Ranking.Curve shows the choice). The difference to the empty text,
-// [RemoveRedundant], is the simplest score that needs no other labels.
+// None of the numbers is the probability that a label is right. Softmax sums to
+// 1 over the given labels, so it favors one of them even if none fits, and
+// halves when a synonym is added: use it to choose one label. Cosine and
+// Surgery are meaningful label by label, for example to rank the pictures of a
+// collection. Their range differs between labels, so compare them with a
+// threshold per label, chosen on pictures of known content (see
+// eval.Ranking.Curve). The simplest score that needs no other labels is the
+// difference to the empty text, [RemoveRedundant].
 type Recognition struct {
 	Cosine  []float32 // of the class token with the label's text
 	Softmax []float32 // of Cosine times the model's logit scale
 	Surgery []float32 // the class token after [FeatureSurgery], 0 for a single label
 }
 
-// Recognize scores labels for a picture. The features' class row has to be the
-// untouched tower's: that of every plan of a ViT, of no plan on a ResNet.
-// logitScale is [vit.CLIP.LogitScale].
-// Source: the paper's multi-label recognition; softmax as in openai/CLIP's
-// README.
+// Recognize scores labels for a picture. The class row of the features must be
+// that of the untouched tower, as it is under every plan on a ViT, but without
+// a plan only on a ResNet. logitScale is [vit.CLIP.LogitScale]. Source: the
+// paper's multi-label recognition; softmax as in openai/CLIP's README.
 func Recognize(f *vit.Features, text blas32.General, logitScale float32) (*Recognition, error) {
 	if f == nil {
 		return nil, fmt.Errorf("surgery: %w: the image features are nil", ErrGrid)
@@ -60,8 +59,8 @@ type Ranked struct {
 	Score float32
 }
 
-// Top returns the k largest scores, or all if there are fewer, the largest
-// first; equal ones in the order of the labels.
+// Top returns the k largest scores, or all if there are fewer, in descending
+// order; equal scores are in the order of the labels.
 func Top(scores []float32, k int) []Ranked {
 	all := make([]Ranked, len(scores))
 	for i, s := range scores {

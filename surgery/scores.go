@@ -10,9 +10,9 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// Scores says how much each cell of a picture's grid has to do with each text:
-// (1 + cells) × texts, row 0 the class token, then the grid row by row.
-// Larger is more; the scale depends on the function that made them.
+// Scores says how strongly each cell of a picture's grid is related to each
+// text: (1 + cells) × texts, row 0 for the class token, then the grid row by
+// row. The scale depends on the function that computed them.
 type Scores struct {
 	blas32.General
 	Grid   image.Point     // columns, rows
@@ -30,10 +30,9 @@ func (s *Scores) k() simd.Kernel {
 	return *s.kernel
 }
 
-// Class returns the scores of the class token, one per text. With a
-// [vit.Features] of a ViT, operated or not, this is plain CLIP's view of the
-// whole picture; on a ResNet, whose operated pool changes the class token too,
-// take it from plain features.
+// Class returns the scores of the class token, one per text. For features of a
+// ViT, operated or not, this is plain CLIP's view of the whole picture. On a
+// ResNet a plan changes the class token too, so take it from plain features.
 func (s *Scores) Class() []float32 {
 	out := make([]float32, s.Cols)
 	copy(out, s.Data[:s.Cols])
@@ -55,9 +54,9 @@ func (s *Scores) cells(label int) ([]float32, error) {
 	return out, nil
 }
 
-// Similarity is the cosine of every image row with every text: raw maps on
-// plain features, "architecture surgery only" on operated ones. Rows of both
-// are normalized inside; text is texts × D.
+// Similarity is the cosine of every image row with every text: it gives raw
+// maps from plain features, and "architecture surgery only" from operated ones.
+// text is texts × D; rows of both are normalized inside.
 func Similarity(f *vit.Features, text blas32.General) (*Scores, error) {
 	t, err := unitRows(text)
 	if err != nil {
@@ -66,7 +65,7 @@ func Similarity(f *vit.Features, text blas32.General) (*Scores, error) {
 	return project(f, t)
 }
 
-// FeatureSurgery takes from each label what all labels share (section 3.3 of
+// FeatureSurgery removes from each label what all labels share (section 3.3 of
 // the paper, for a set of labels). With S the cosines and C labels,
 //
 //	w = C·softmax(2·S[class]),  S′[i,c] = w[c]·S[i,c] − mean over c′ of w[c′]·S[i,c′]
@@ -102,10 +101,10 @@ func FeatureSurgery(f *vit.Features, text blas32.General) (*Scores, error) {
 	return s, nil
 }
 
-// RemoveRedundant takes from each text the feature of a redundant one, by the
-// paper the prompt ensemble of the empty string: S′ = F·(T − r)ᵀ on unit rows.
+// RemoveRedundant subtracts from each text a redundant feature, in the paper
+// that of the empty string in all templates: S′ = F·(T − r)ᵀ on unit rows.
 // redundant has one row, or one for each text. Unlike [FeatureSurgery] it works
-// on a single text.
+// for a single text.
 func RemoveRedundant(f *vit.Features, text, redundant blas32.General) (*Scores, error) {
 	t, err := unitRows(text)
 	if err != nil {

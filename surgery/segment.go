@@ -9,7 +9,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/vit"
 )
 
-// Segment gives every pixel of a picture a class of the vocabulary.
+// Segment assigns a class of the vocabulary to every pixel of a picture.
 func Segment(ctx context.Context, clip *vit.CLIP, img image.Image, v *Vocabulary, opts ...SegmentOption) (*LabelMap, error) {
 	s, err := newSegmenter(opts)
 	if err != nil {
@@ -40,14 +40,13 @@ func (s *segmenter) features(ctx context.Context, clip *vit.CLIP, img image.Imag
 	return []*vit.Features{f}, err
 }
 
-// Label is the second half of [Segment], for scores at hand: of the whole
-// picture, or of windows that cover it. Scores are scaled to the picture's
-// size, bilinearly with half-pixel centers; every pixel gets the class with the
-// highest score among its texts, the first of those that are equal. Pixels
-// that no scores cover become [Ignore]. The picture itself is looked at only
-// with [Refine].
-// Source: sinahmr/NACLIP naclip.py; unlike there, windows are scaled to the
-// original picture's size before they are averaged.
+// Label is the second half of [Segment], for given scores of the whole picture
+// or of windows that cover it. Scores are scaled to the picture's size,
+// bilinearly with half-pixel centers; every pixel gets the class whose texts
+// have the highest score, of equal ones the first. Pixels that no scores cover
+// become [Ignore]. The picture itself is used only by [Refine]. Source:
+// sinahmr/NACLIP naclip.py; there, windows are averaged before they are scaled
+// to the original picture's size.
 func Label(ctx context.Context, img image.Image, scores []*Scores, v *Vocabulary, opts ...SegmentOption) (*LabelMap, error) {
 	if err := v.check(); err != nil {
 		return nil, err

@@ -9,20 +9,21 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// Class is one class of a segmentation: all of its texts mean it. A class
-// without texts is never found; it can be what is left, see [Background].
+// Class is one class of a segmentation, described by one or several texts. A
+// class without texts is never found in the scores; it can serve as
+// [Background].
 type Class struct {
 	Name  string
 	Texts []string
 }
 
-// ParseClasses reads classes from lines of texts separated by commas, of which
-// the first is the class's name:
+// ParseClasses reads a class from each line: its texts, separated by commas,
+// the first of which is its name too:
 //
 //	background, wall, building
 //	person, person in shirt
 //
-// Empty lines are not classes. A line that begins with "-" is a class without
+// Empty lines are skipped. A line that begins with "-" is a class without
 // texts.
 func ParseClasses(lines string) []Class {
 	var all []Class
@@ -45,15 +46,15 @@ func ParseClasses(lines string) []Class {
 	return all
 }
 
-// Vocabulary is classes with the features of their texts: computed once, used
-// for any number of pictures. It is not changed by its use.
+// Vocabulary is classes with the features of their texts, computed once for any
+// number of pictures. Functions of this package do not change it.
 type Vocabulary struct {
 	Classes []string
 	Text    blas32.General // texts × D, unit rows
 	Of      []int          // class of each text, not decreasing
 }
 
-// EncodeClasses makes a vocabulary, every text being encoded in all templates.
+// EncodeClasses makes a vocabulary by encoding every text in all templates.
 func EncodeClasses(ctx context.Context, clip *vit.CLIP, classes []Class, templates []string, opts ...vit.TextOption) (*Vocabulary, error) {
 	v := &Vocabulary{}
 	var texts []string
@@ -74,7 +75,7 @@ func EncodeClasses(ctx context.Context, clip *vit.CLIP, classes []Class, templat
 	return v, nil
 }
 
-// Nouns are classes that each have their own name as the only text.
+// Nouns returns classes whose only text is their name.
 func Nouns(names ...string) []Class {
 	all := make([]Class, len(names))
 	for i, n := range names {

@@ -16,8 +16,8 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// CLIP is a model: an image tower, a text tower and what joins them. It is
-// immutable and safe for concurrent use; its calls share its workers.
+// CLIP is a model: an image tower, a text tower and the scale of their cosines.
+// It is immutable and safe for concurrent use. All calls share its workers.
 type CLIP struct {
 	config  Config
 	vision  imageTower
@@ -32,10 +32,10 @@ type CLIP struct {
 	tokenizer func() *tokenizer.Tokenizer
 }
 
-// Open loads a checkpoint from a file, a shard index, or a directory, of which
-// it takes the file that holds a CLIP. The names may be OpenAI's, OpenCLIP's or
-// Hugging Face's, behind any beginning. Errors are those of [weights.OpenModel]
-// and [Load].
+// Open loads a checkpoint from a file, a shard index, or a directory, in which
+// it looks for a file that holds a CLIP. Tensors may have OpenAI's, OpenCLIP's
+// or Hugging Face's names, after any prefix. Errors are those of
+// [weights.OpenModel] and [Load].
 func Open(path string, opts ...Option) (*CLIP, error) {
 	f, err := weights.OpenModel(path, names())
 	if err != nil {
@@ -45,12 +45,12 @@ func Open(path string, opts ...Option) (*CLIP, error) {
 	return Load(f, opts...)
 }
 
-// Load makes a model of the tensors of f, which may be closed afterwards. At
-// its peak it holds the packed weights and one tensor more.
+// Load makes a model from the tensors of f, which may be closed afterwards. At
+// its peak it holds the packed weights and one more tensor.
 //
-// Missing, surplus and misshapen tensors are all listed in one error that wraps
-// [weights.ErrMissing], [weights.ErrSurplus] or [weights.ErrShape]; settings
-// that nothing tells are [ErrConfig].
+// One error lists all missing, surplus and misshapen tensors; it wraps
+// [weights.ErrMissing], [weights.ErrSurplus] or [weights.ErrShape]. Settings
+// that neither shapes nor configuration give are [ErrConfig].
 func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	o, err := optionsOf(opts)
 	if err != nil {
@@ -130,8 +130,8 @@ func (c *CLIP) Config() Config {
 	return c.config
 }
 
-// LogitScale is the factor of cosines in CLIP's softmax, about 100 in trained
-// models; already exponentiated.
+// LogitScale is the factor by which CLIP's softmax multiplies cosines, already
+// exponentiated; about 100 in trained models.
 func (c *CLIP) LogitScale() float32 {
 	if c == nil {
 		return 0
@@ -163,8 +163,8 @@ type Features struct {
 	kernel *simd.Kernel // nil of features made by hand
 }
 
-// Kernel returns the kernel of the model that made the features, so that what
-// is computed from them runs alike; [simd.Best] for features made by hand.
+// Kernel returns the kernel of the model that computed the features, for
+// computing further with the same one; [simd.Best] for features made by hand.
 func (f *Features) Kernel() simd.Kernel {
 	if f == nil || f.kernel == nil {
 		return simd.Best()
@@ -172,8 +172,8 @@ func (f *Features) Kernel() simd.Kernel {
 	return *f.kernel
 }
 
-// Workers returns the bound that all calls on the model share, for work that
-// belongs to it; nil of a nil model.
+// Workers returns the bound on goroutines that all calls on the model share, so
+// that related work can respect it; nil for a nil model.
 func (c *CLIP) Workers() *simd.Workers {
 	if c == nil {
 		return nil

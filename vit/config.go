@@ -11,13 +11,13 @@ import (
 	"github.com/clipsurgery/clipsurgery/simd"
 )
 
-// ErrConfig reports a setting that the checkpoint does not tell, or tells
-// wrongly, or that no model of this package has. The message names the option
-// that supplies it, where one does.
+// ErrConfig reports a setting that is missing from the checkpoint, contradicts
+// it, or is beyond what this package supports. The message names the option
+// that supplies it, if there is one.
 var ErrConfig = errors.New("configuration")
 
-// Config is the architecture of a CLIP model and what its pictures go through
-// before the tower.
+// Config is the architecture of a CLIP model and the preprocessing of its
+// pictures.
 type Config struct {
 	Embed  int // columns of image and text features
 	Vision VisionConfig
@@ -30,7 +30,8 @@ type Config struct {
 
 	processor processor
 
-	// Assumed tells which settings neither the checkpoint nor an option gave.
+	// Assumed says which settings were guessed, because neither the checkpoint
+	// nor an option gave them.
 	Assumed Assumed
 }
 
@@ -45,8 +46,8 @@ type VisionConfig struct {
 	Heads  int         // of a ResNet, those of the attention pool
 	Hidden int         // width inside the MLP; 0 of a ResNet
 
-	// Stages are the blocks of each stage of a ResNet, Layers in all; zero of a
-	// ViT.
+	// Stages is the number of blocks in each stage of a ResNet, Layers in all;
+	// zero for a ViT.
 	Stages [4]int
 
 	Activation simd.Activation
@@ -88,12 +89,12 @@ type TextConfig struct {
 	Activation simd.Activation
 	Eps        float32 // of the layer norms
 
-	// Pooling says which token's row is a text's feature; EndToken is the id for
-	// PoolEndToken.
+	// Pooling says which token's row is the feature of a text. EndToken is the
+	// id that PoolEndToken looks for.
 	Pooling  Pooling
 	EndToken int32
-	// Tokenizer is "" for CLIP's. Another one, which this package does not have,
-	// is named; token ids are then all that the tower takes.
+	// Tokenizer is "" for CLIP's tokenizer. Otherwise it names one that this
+	// package does not have; the tower then takes token ids only.
 	Tokenizer string
 }
 
@@ -108,8 +109,9 @@ const (
 	PoolEndToken
 )
 
-// Assumed tells which settings of a [Config] are guesses: no shape tells them,
-// and neither a configuration file, nor metadata, nor an option did.
+// Assumed says which settings of a [Config] are guesses: they do not follow
+// from shapes, and no configuration file, metadata or option gave them. The
+// comments say what was assumed.
 type Assumed struct {
 	Heads         bool // width/64 per tower, as in OpenAI's models
 	Activation    bool // QuickGELU, as in OpenAI's models

@@ -11,8 +11,8 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// ErrPixels reports a prepared picture whose data do not fit its size, or are
-// not numbers.
+// ErrPixels reports a prepared picture whose data do not fit its size or are
+// not finite.
 var ErrPixels = errors.New("pixels")
 
 // picture is one input of the image tower, not yet made.
@@ -24,8 +24,8 @@ type picture struct {
 	data   []float32 // or the planes themselves
 }
 
-// EncodeImage returns the features of a picture. The default resizes it to the
-// model's own square and runs the tower untouched.
+// EncodeImage returns the features of a picture. By default the picture is
+// resized to the model's own square, and the tower runs without a plan.
 func (c *CLIP) EncodeImage(ctx context.Context, img image.Image, opts ...ImageOption) (*Features, error) {
 	f, err := c.EncodeImages(ctx, []image.Image{img}, opts...)
 	if err != nil {
@@ -34,9 +34,9 @@ func (c *CLIP) EncodeImage(ctx context.Context, img image.Image, opts ...ImageOp
 	return f[0], nil
 }
 
-// EncodeImages returns the features of pictures, which may come out with
-// different grids. They pass the tower as one matrix, or several where that
-// would grow too large.
+// EncodeImages returns the features of several pictures, whose grids may
+// differ. They pass the tower as one matrix, or as several of about a thousand
+// rows.
 func (c *CLIP) EncodeImages(ctx context.Context, imgs []image.Image, opts ...ImageOption) ([]*Features, error) {
 	o, err := imageOptionsOf(opts)
 	if err != nil {
@@ -62,8 +62,8 @@ func (c *CLIP) encodeUnder(ctx context.Context, pictures []picture, o imageOptio
 	return first, nil
 }
 
-// EncodePlans returns the features of one picture under several plans; the zero
-// Plan is the untouched tower. Blocks that plans have in common are computed
+// EncodePlans returns the features of one picture under each of several plans;
+// the zero Plan is the tower as it is. Work that plans have in common is done
 // once.
 func (c *CLIP) EncodePlans(ctx context.Context, img image.Image, plans []Plan, opts ...ImageOption) ([]*Features, error) {
 	o, err := imageOptionsOf(opts)
@@ -87,9 +87,8 @@ func (c *CLIP) EncodePlans(ctx context.Context, img image.Image, plans []Plan, o
 	return all[0], nil
 }
 
-// EncodePixels returns the features of a prepared picture; Size and Region are
-// those of the prepared pixels. Options that resize do not apply to it and are
-// [ErrSize].
+// EncodePixels returns the features of a prepared picture; Its Size and Region
+// refer to the prepared pixels. Options that resize are [ErrSize].
 func (c *CLIP) EncodePixels(ctx context.Context, p Pixels, opts ...ImageOption) (*Features, error) {
 	if err := c.loaded(); err != nil {
 		return nil, err

@@ -21,17 +21,18 @@ import (
 )
 
 var (
-	// ErrTemplate reports a prompt template without a place, {}, for the label.
+	// ErrTemplate reports a prompt template without {}, the place for the
+	// label.
 	ErrTemplate = errors.New("template")
-	// ErrModel reports labels that were encoded by another model.
+	// ErrModel reports labels that another model encoded.
 	ErrModel = errors.New("labels are of another model")
 )
 
 // EncodeLabels returns one unit row per label: the mean of the unit features of
-// the label in every template, normalized again. A template has {} where the
-// label goes. All prompts form a prefix tree, so that what they share is
-// computed once.
-// Source: xmed-lab/CLIP_Surgery clip/clip.py:encode_text_with_prompt_ensemble.
+// the label in each template, normalized again. A template contains {} where
+// the label goes. All prompts form a prefix tree, so a common beginning is
+// computed once. Source: xmed-lab/CLIP_Surgery
+// clip/clip.py:encode_text_with_prompt_ensemble.
 func (c *CLIP) EncodeLabels(ctx context.Context, labels, templates []string, opts ...TextOption) (blas32.General, error) {
 	var none blas32.General
 	if len(labels) == 0 {
@@ -83,7 +84,8 @@ func addUnit(dst, x []float32, w float32) {
 	}
 }
 
-// Labels is an encoded vocabulary: what an application computes once and saves.
+// Labels is an encoded vocabulary, which an application computes once and
+// saves.
 type Labels struct {
 	Names    []string
 	Features blas32.General // a unit row per name, as EncodeLabels returns
@@ -157,8 +159,9 @@ func (l *Labels) check() error {
 	return nil
 }
 
-// WriteTo writes the labels as safetensors: tensor "features", the names and
-// digests in the metadata, among them one of all that is written.
+// WriteTo writes the labels as safetensors: the tensor "features", and in the
+// metadata the names, the digests of templates and model, and a digest of
+// everything written.
 func (l *Labels) WriteTo(w io.Writer) (int64, error) {
 	if err := l.check(); err != nil {
 		return 0, err
@@ -190,9 +193,9 @@ func (l *Labels) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-// Save writes the labels to a file, as WriteTo does. A file that is there is
-// replaced once the new one is complete and on disk; an error leaves it as it
-// was.
+// Save writes the labels to a file, as WriteTo does. An existing file is
+// replaced when the new one is complete and on disk; after an error it is
+// unchanged.
 func (l *Labels) Save(path string) (err error) {
 	if err := l.check(); err != nil {
 		return err
@@ -238,9 +241,9 @@ func (c *CLIP) OpenLabels(path string) (*Labels, error) {
 	return c.LoadLabels(f)
 }
 
-// LoadLabels reads labels that [Labels.WriteTo] wrote; data that were changed
-// since are [weights.ErrFormat], and so are those of earlier versions, which
-// had no digest to tell.
+// LoadLabels reads labels that [Labels.WriteTo] wrote. Data that were changed
+// since are [weights.ErrFormat], and so are labels without a digest, as earlier
+// versions wrote them. Labels of another model are [ErrModel].
 func (c *CLIP) LoadLabels(f *weights.File) (*Labels, error) {
 	if err := c.loaded(); err != nil {
 		return nil, err

@@ -20,9 +20,9 @@ type loadOption func(*options) error
 
 func (f loadOption) load(o *options) error { return f(o) }
 
-// Heads gives the attention heads of the image tower and of the text tower,
-// which no shape tells. It overrides what the checkpoint says. Fewer than one
-// are [ErrConfig].
+// Heads sets the attention heads of the image tower and of the text tower,
+// which do not follow from shapes. It overrides the checkpoint's configuration.
+// Fewer than one is [ErrConfig].
 func Heads(vision, text int) Option {
 	return loadOption(func(o *options) error {
 		if vision < 1 || text < 1 {
@@ -33,9 +33,10 @@ func Heads(vision, text int) Option {
 	})
 }
 
-// Activation gives the activation of both towers, which no shape tells:
-// QuickGELU in OpenAI's models, GELU in most of OpenCLIP's. It overrides what
-// the checkpoint says. A value that package simd does not name is [ErrConfig].
+// Activation sets the activation of both towers, which does not follow from
+// shapes: QuickGELU in OpenAI's models, GELU in most of OpenCLIP's. It
+// overrides the checkpoint's configuration. A value that package simd does not
+// name is [ErrConfig].
 func Activation(f simd.Activation) Option {
 	return loadOption(func(o *options) error {
 		if f > simd.GELUTanh {
@@ -46,9 +47,9 @@ func Activation(f simd.Activation) Option {
 	})
 }
 
-// WithWorkers bounds how many goroutines all calls on the model use together.
-// The default, 0, is GOMAXPROCS; so is a negative number. Results do not depend
-// on it.
+// WithWorkers bounds the goroutines that all calls on the model use together.
+// The default, 0, means GOMAXPROCS, as does a negative number. Results do not
+// depend on it.
 func WithWorkers(n int) Option {
 	return loadOption(func(o *options) error { o.workers = n; return nil })
 }
@@ -64,7 +65,7 @@ func optionsOf(opts []Option) (options, error) {
 }
 
 // ImageOption is an option of calls on pictures. Of equal options the last
-// counts; [Resize], [ShortSide] and [CenterCrop] are equal in this sense.
+// counts; so it does of [Resize], [ShortSide] and [CenterCrop].
 type ImageOption interface{ image(*imageOptions) error }
 
 type imageOptions struct {
@@ -97,29 +98,28 @@ func (t transform) image(o *imageOptions) error {
 	return nil
 }
 
-// Resize makes the input n×n pixels, whatever the picture's shape, as the demo
-// of CLIP Surgery does with 224 and 512. The default is the model's own size.
+// Resize resizes the picture to n×n pixels, whatever its aspect ratio, as CLIP
+// Surgery's demo does with 224 and 512. The default is the model's own size.
 func Resize(n int) ImageOption { return transform{square, n} }
 
-// ShortSide makes the picture's short side n pixels and keeps its shape; both
-// sides are rounded to the nearest multiple of the patch.
+// ShortSide resizes the picture's short side to n pixels and keeps its aspect
+// ratio, but for rounding: both sides become the nearest multiple of the patch.
 func ShortSide(n int) ImageOption { return transform{shortSide, n} }
 
-// CenterCrop makes the short side n pixels, then cuts the n×n in the middle:
-// CLIP's own transform for classification. A model whose preprocessor crops less
-// than the short side gets a short side that is longer than n in the same
-// proportion. With a preprocessor_config.json beside the weights, details are
-// those of Hugging Face: the picture is converted to RGB before the resize, and
-// the corner of the cut is rounded down.
-// Source: openai/CLIP clip/clip.py:_transform.
+// CenterCrop resizes the short side to n pixels and cuts the central n×n pixels
+// out: CLIP's own transform for classification. If the model's preprocessor
+// resizes the short side to more than it crops, the short side is longer than n
+// in the same proportion. With a preprocessor_config.json beside the weights,
+// Hugging Face's details apply: the picture is converted to RGB before the
+// resize, and the corner of the cut is rounded down. Source: openai/CLIP
+// clip/clip.py:_transform.
 func CenterCrop(n int) ImageOption { return transform{centerCrop, n} }
 
 type planOption Plan
 
 func (p planOption) image(o *imageOptions) error { o.plan = (*Plan)(&p); return nil }
 
-// Operate encodes under a plan instead of running the tower as it is. A plan
-// that the tower cannot run is [ErrPlan].
+// Operate runs the tower under a plan. A plan that it cannot run is [ErrPlan].
 func Operate(p Plan) ImageOption { return planOption(p) }
 
 func imageOptionsOf(opts []ImageOption) (o imageOptions, err error) {
@@ -144,9 +144,9 @@ type memoryOption int
 func (m memoryOption) text(o *textOptions) error { o.memory = int(m); return nil }
 
 // WithMemory bounds the scratch memory of a call on texts, in bytes; the
-// default is 512 MiB. Texts that do not fit are encoded in parts, of at least
-// one text each, however low the bound. The tokens of all texts count, the texts
-// themselves and the result do not.
+// default is 512 MiB. Texts that do not fit together are encoded in parts, of
+// at least one text each. The tokens of all texts count against the bound; the
+// texts themselves and the result do not.
 func WithMemory(bytes int) TextOption { return memoryOption(bytes) }
 
 func textOptionsOf(opts []TextOption) (textOptions, error) {
@@ -163,8 +163,8 @@ type ProgressOption func(done, total int)
 func (p ProgressOption) text(o *textOptions) error   { o.progress = p; return nil }
 func (p ProgressOption) image(o *imageOptions) error { o.progress = p; return nil }
 
-// WithProgress calls f as the work goes on, with total the same in every call
-// and done == total in the last: labels of EncodeLabels, texts of EncodeText
-// and EncodeTokens, steps of the encoders of pictures. f runs on the calling
-// goroutine and may use the model. A nil f is no progress.
+// WithProgress calls f as the work proceeds. Units are labels in EncodeLabels,
+// texts in EncodeText and EncodeTokens, and steps of the tower for pictures;
+// total is the same in every call, and done equals it in the last. f runs on
+// the calling goroutine and may use the model. A nil f means no progress.
 func WithProgress(f func(done, total int)) ProgressOption { return f }

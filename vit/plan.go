@@ -9,8 +9,9 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 )
 
-// ErrPlan reports a [Plan] that this model cannot run: more blocks than the
-// tower has, a block before the first one, a number out of range.
+// ErrPlan reports a [Plan] that the model cannot run: it asks for more blocks
+// than the tower has, refers to a block before the first one, or has a number
+// out of range.
 var ErrPlan = errors.New("plan does not fit the model")
 
 // Plan says, as plain data, what the last blocks of the image tower do. The

@@ -10,8 +10,8 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
-// ErrSize reports a picture, or a size asked for, that is empty or too large:
-// the tower takes up to 65,536 cells, the resize makes up to 2^26 pixels.
+// ErrSize reports a picture, or a requested size, that is empty or too large:
+// the tower takes up to 65,536 cells, the resize produces up to 2^26 pixels.
 var ErrSize = errors.New("size")
 
 const (
@@ -104,9 +104,9 @@ func (g geometry) region() image.Rectangle {
 	return r
 }
 
-// Preprocess returns what EncodeImage feeds the tower: the picture resized as
-// Pillow does, in its own color channels, then converted to RGB and
-// normalized.
+// Preprocess returns the input that EncodeImage gives the tower: the picture
+// resized as Pillow resizes it, in its own color channels, then converted to
+// RGB and normalized.
 func (c *CLIP) Preprocess(img image.Image, opts ...ImageOption) (Pixels, error) {
 	if err := c.loaded(); err != nil {
 		return Pixels{}, err

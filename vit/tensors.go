@@ -7,8 +7,8 @@ import (
 )
 
 // Tensors lists the tensors of a checkpoint of the architecture, under OpenAI's
-// names: those that [Load] wants. Of the configuration only sizes matter; sizes
-// that no model has are [ErrConfig].
+// names, as [Load] wants them. Only the sizes of the configuration matter;
+// impossible ones are [ErrConfig].
 func (c Config) Tensors() ([]weights.TensorInfo, error) {
 	if err := c.checkSizes(); err != nil {
 		return nil, fmt.Errorf("vit: %w", err)

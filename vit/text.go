@@ -13,8 +13,8 @@ import (
 )
 
 var (
-	// ErrToken reports a token that the model's vocabulary does not have, or a
-	// text without tokens.
+	// ErrToken reports a token outside the model's vocabulary, or a text
+	// without tokens.
 	ErrToken = errors.New("token")
 	// ErrEmpty reports a call without texts, labels or templates.
 	ErrEmpty = errors.New("nothing to encode")
@@ -78,12 +78,12 @@ func abbreviate(s string) string {
 }
 
 // EncodeTokens returns the features of token sequences, one row each, projected
-// but not normalized: those of the first largest id of the sequence, which is
-// the end token in CLIP's vocabulary; for a model whose configuration names
-// another end token, those of its first place. Rows may be shorter than the
-// context; what follows makes no difference. Ids outside the vocabulary, rows
-// without ids and rows without that end token are [ErrToken], rows longer than
-// the context [tokenizer.ErrTooLong].
+// but not normalized. The features are those at the first place of the largest
+// id, which in CLIP's vocabulary is the end token; for a model whose
+// configuration names an end token, those at its first place. Rows may be
+// shorter than the context; ids after that place make no difference. Ids
+// outside the vocabulary, rows without ids and rows without the named end token
+// are [ErrToken]; rows longer than the context are [tokenizer.ErrTooLong].
 func (c *CLIP) EncodeTokens(ctx context.Context, ids [][]int32, opts ...TextOption) (blas32.General, error) {
 	if err := c.loaded(); err != nil {
 		return blas32.General{}, err

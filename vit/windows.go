@@ -9,17 +9,17 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
-// Windows cuts a picture into overlapping squares, each of which is encoded by
-// itself. Sides are pixels of the resized picture.
+// Windows cuts a picture into overlapping squares, which are encoded one by
+// one. Sides are pixels of the resized picture.
 type Windows struct {
 	// ShortSide is the picture's short side after the resize, which keeps its
 	// shape; both sides are rounded to the nearest multiple of the patch.
 	ShortSide int
-	// Side is that of a window; along a side of the picture that is shorter, the
-	// window is as short.
+	// Side is the side of a window. Where the picture is shorter, the window is
+	// as short as the picture.
 	Side int
-	// Stride is the step from a window to the next. The last one ends with the
-	// picture, so that it may overlap its neighbor more.
+	// Stride is the step from one window to the next. The last window ends at
+	// the picture's edge, so it may overlap its neighbor more.
 	Stride int
 }
 
@@ -44,9 +44,10 @@ func (w Windows) rects(size image.Point) []image.Rectangle {
 }
 
 // EncodeWindows returns the features of the windows over a picture, row by row.
-// Region says which part of the picture each of them shows. Only
-// they are resized, each by itself. Options that resize are [ErrSize], and so are windows without
-// extent or without a step, and more than 65,536 of them.
+// Their Region says which part of the picture each of them shows. Each window
+// is resized by itself; the rest of the picture is not. Options that resize are
+// [ErrSize], and so are windows without a side or a stride, a stride longer
+// than the side, and more than 65,536 windows.
 func (c *CLIP) EncodeWindows(ctx context.Context, img image.Image, w Windows, opts ...ImageOption) ([]*Features, error) {
 	if err := c.loaded(); err != nil {
 		return nil, err

@@ -22,9 +22,9 @@ type TextTokens struct {
 	Features blas32.General
 }
 
-// TextTokens returns the features of all tokens of a text. The mask being
-// causal, a row is what the text up to there means: the feature of the
-// beginning of the text, read without an end token.
+// TextTokens returns the features of all tokens of a text. As the attention
+// mask is causal, the row of a token is the feature of the text up to it,
+// without an end token.
 func (c *CLIP) TextTokens(ctx context.Context, text string, opts ...TextOption) (*TextTokens, error) {
 	seqs, err := c.tokenize(ctx, 1, func(int) string { return text })
 	if err != nil {

@@ -49,8 +49,8 @@ func (t DType) String() string {
 	return dtypes[t].name
 }
 
-// Size is the number of bytes of one element, 0 of [Other] and of what is no
-// type.
+// Size returns the number of bytes of one element; 0 for [Other] and for a
+// value that is no type.
 func (t DType) Size() int {
 	if !t.valid() {
 		return 0

@@ -2,16 +2,16 @@ package weights
 
 import "errors"
 
-// What can be wrong with a checkpoint. Errors of this package wrap one or more
-// of these, or an error of the file system; their messages name the file, the
-// tensor as the file calls it, what was wanted and what was found.
+// Errors of this package wrap one or more of these, or an error of the file
+// system. Their messages name the file, the tensor as the file calls it, what
+// was wanted and what was found.
 var (
-	// ErrFormat reports a file that is malformed, hostile, or of a kind that
+	// ErrFormat reports a file that is malformed, hostile, or in a format that
 	// this package does not read.
 	ErrFormat = errors.New("not a readable checkpoint")
-	// ErrGlobal reports a Python object where a tensor is wanted, or a pickle with
-	// nothing but such objects; the message names the global that it asks for.
-	// Nothing was run.
+	// ErrGlobal reports a Python object where a tensor is wanted, or a pickle
+	// that holds nothing but such objects. The message names the global that it
+	// asks for. Nothing was run.
 	ErrGlobal = errors.New("forbidden global")
 	// ErrMissing reports a tensor that the file lacks.
 	ErrMissing = errors.New("missing tensor")
@@ -20,8 +20,8 @@ var (
 	ErrSurplus = errors.New("surplus tensor")
 	// ErrShape reports a tensor of another shape than wanted.
 	ErrShape = errors.New("wrong shape")
-	// ErrDType reports elements that, where weights are wanted, are not floating
-	// point, or are of a type that this package does not convert.
+	// ErrDType reports elements that are not floating-point where weights are
+	// wanted, or that have a type which this package does not convert.
 	ErrDType = errors.New("wrong data type")
 	// ErrNotFinite reports a NaN, an infinity, or a value beyond float32.
 	ErrNotFinite = errors.New("value is not finite")

@@ -16,8 +16,8 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/option"
 )
 
-// TensorInfo describes a tensor. Where one is wanted, a dimension of -1 matches
-// any extent and DType means nothing.
+// TensorInfo describes a tensor. In a list of wanted tensors, a dimension of -1
+// matches any extent and DType is ignored.
 type TensorInfo struct {
 	Name  string
 	Shape []int // row-major; empty for a scalar
@@ -72,10 +72,10 @@ func (t *tensor) lost() error {
 	return nil
 }
 
-// Unreadable returns the entries that cannot be read, and why: tensors of types
-// that are not converted ([ErrDType]), which [File.Names] lists, and of pickles
-// the entries that are Python objects instead of tensors ([ErrGlobal]), which it
-// does not list. They are no obstacle to reading the others.
+// Unreadable returns the entries that cannot be read, with the reasons: tensors
+// of types that are not converted ([ErrDType]), which [File.Names] lists as
+// well, and entries of pickles that are Python objects instead of tensors
+// ([ErrGlobal]), which it does not list. The other entries can be read.
 func (f *File) Unreadable() map[string]error {
 	all := make(map[string]error)
 	for name, err := range f.opaque {
@@ -101,9 +101,9 @@ type surplusOption struct{}
 
 func (surplusOption) open(o *options) error { o.surplus = true; return nil }
 
-// AllowSurplus accepts tensors that the model does not use, beyond the few
-// that published files are known to carry. By default they are errors, since
-// they tell of another architecture.
+// AllowSurplus accepts tensors that the model does not use, beyond those that
+// published files are known to contain. By default they are errors, as they
+// suggest another architecture.
 func AllowSurplus() Option { return surplusOption{} }
 
 func (f *File) apply(opts []Option) error {
@@ -113,12 +113,12 @@ func (f *File) apply(opts []Option) error {
 	return err
 }
 
-// FromFunc makes a File of tensors that a function supplies when they are
-// asked for, such as converted or computed weights; nothing is held. read fills
-// dst with all elements of the named tensor, row by row, and must be safe for
-// concurrent use. The errors are [ErrFormat], for a name used twice, a name of
-// more than 1,024 bytes or with control characters, or a shape that no memory
-// holds.
+// FromFunc makes a File of tensors that a function supplies on request, such as
+// converted or computed weights; nothing is held. read fills dst with all
+// elements of the named tensor, row by row, and must be safe for concurrent
+// use. [ErrFormat] reports a name that is used twice, is longer than 1,024
+// bytes or has control characters, and a shape that no memory holds; [ErrDType]
+// an unknown type.
 func FromFunc(tensors []TensorInfo, read func(name string, dst []float32) error, opts ...Option) (*File, error) {
 	f := &File{path: "tensors", tensors: make(map[string]*tensor, len(tensors))}
 	if err := f.apply(opts); err != nil {
@@ -195,7 +195,8 @@ func (t *tensor) fail(kind error, format string, args ...any) error {
 	return fmt.Errorf("weights: %s: %w: %s: %w", t.path, kind, t.Name, fmt.Errorf(format, args...))
 }
 
-// Path is where the checkpoint was opened; messages begin with it.
+// Path returns the path that the checkpoint was opened from, with which
+// messages begin.
 func (f *File) Path() string { return f.path }
 
 // Names returns the names of all tensors, sorted.
@@ -208,7 +209,7 @@ func (f *File) Shape(name string) ([]int, bool) {
 	return info.Shape, ok
 }
 
-// Info returns what the file says of a tensor, and whether it exists.
+// Info describes a tensor and reports whether it exists.
 func (f *File) Info(name string) (TensorInfo, bool) {
 	t, ok := f.tensors[name]
 	if !ok {
@@ -219,13 +220,13 @@ func (f *File) Info(name string) (TensorInfo, bool) {
 	return info, true
 }
 
-// Metadata returns what the file says of itself, by key: the __metadata__ of
-// safetensors. It may be empty.
+// Metadata returns the file's own metadata, the __metadata__ of safetensors. It
+// may be empty.
 func (f *File) Metadata() map[string]string { return maps.Clone(f.metadata) }
 
-// Config returns the configuration file beside the weights, or nil where there
-// is none: open_clip_config.json for tensors named as OpenCLIP names them,
-// config.json otherwise, the other one where only that exists.
+// Config returns the configuration file beside the weights:
+// open_clip_config.json if the tensors have OpenCLIP's names, config.json
+// otherwise, or the other one if only that exists. It is nil if there is none.
 func (f *File) Config() []byte {
 	names := []string{"config.json", "open_clip_config.json"}
 	if slices.ContainsFunc(f.Names(), func(name string) bool { return strings.HasPrefix(name, "visual.") }) {
@@ -271,8 +272,8 @@ func (f *File) Float32(name string, shape ...int) ([]float32, error) {
 	return dst, f.read(t, dst)
 }
 
-// Read is Float32 into dst, whose length must be the number of the tensor's
-// elements: otherwise the error is [ErrShape].
+// Read is [File.Float32] into dst. If its length is not the number of the
+// tensor's elements, the error is [ErrShape].
 func (f *File) Read(name string, dst []float32) error {
 	t, ok := f.tensors[name]
 	if !ok {
@@ -304,8 +305,8 @@ func (f *File) read(t *tensor, dst []float32) error {
 	return nil
 }
 
-// Release lets go of the memory that holds the named tensors, where the file
-// is mapped. They can be read again, from the file.
+// Release tells the operating system that the mapped memory of the named
+// tensors is not needed for now. They can be read again, from the file.
 func (f *File) Release(names ...string) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -319,8 +320,8 @@ func (f *File) Release(names ...string) {
 	}
 }
 
-// Close releases the file. It waits for calls that are reading; later ones
-// fail with [fs.ErrClosed]. What was read stays valid.
+// Close releases the file. It waits for calls that are reading; later calls
+// fail with [fs.ErrClosed]. Elements that were read stay valid.
 func (f *File) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// Model says, as data, which tensors a model has and how checkpoints name them.
-// The package of the model owns it. In patterns, # is a number and a final * any
-// rest.
+// Model describes which tensors a model has and how checkpoints name them. In
+// patterns, # stands for a number and a final * for any rest.
 type Model struct {
 	// Name is what messages call the model.
 	Name string
 	// Tensors are patterns of the model's own names, enough to tell its
 	// checkpoints from others.
 	Tensors []string
-	// Layouts are the published ways to name and store them. Where several fit a
-	// file alike, the first counts.
+	// Layouts are the published ways to name and store them. If several fit a
+	// file equally well, the first counts.
 	Layouts []Layout
 }
 
@@ -25,15 +24,15 @@ type Model struct {
 type Layout struct {
 	// Name is what messages call the layout.
 	Name string
-	// Rows pairs the model's own names with the file's, the first that matches
-	// being taken; names of no row are the same in both. Both patterns of a row
-	// have the same # and *, in the same order.
+	// Rows pairs the model's own names with the file's. The first row that
+	// matches is taken; names without a row are the same in both. Both patterns
+	// of a row have the same # and *, in the same order.
 	Rows []Row
-	// Known are patterns of tensors that published files carry and no model uses;
-	// here * stands at the beginning.
+	// Known are patterns of tensors that published files contain but models do
+	// not use. In these patterns * stands at the beginning.
 	Known []string
-	// Configs are the configuration files that belong to the layout, the one to
-	// prefer first.
+	// Configs are the configuration files that belong to the layout, in order
+	// of preference.
 	Configs []string
 }
 

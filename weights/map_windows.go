@@ -27,8 +27,8 @@ func unmapFile(data []byte) error {
 	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(unsafe.SliceData(data))))
 }
 
-// releasePages takes pages out of the working set: unlocking what is not
-// locked does that, and reports an error that means nothing.
+// releasePages takes pages out of the working set. Unlocking pages that are not
+// locked does that; the error it reports is expected.
 func releasePages(pages []byte) {
 	_ = windows.VirtualUnlock(uintptr(unsafe.Pointer(unsafe.SliceData(pages))), uintptr(len(pages)))
 }

@@ -17,8 +17,8 @@ import (
 	"unicode"
 )
 
-// CheckpointNames are the files that a directory is searched for first, as
-// Hugging Face and OpenCLIP name them, in this order.
+// CheckpointNames returns the file names that are looked for first in a
+// directory, in this order; they are Hugging Face's and OpenCLIP's.
 func CheckpointNames() []string {
 	return []string{
 		"model.safetensors",
@@ -36,12 +36,12 @@ const (
 	maxConfig = 16 << 20
 )
 
-// Open opens a checkpoint: a file, the index of a sharded one, or a directory
-// as Hugging Face has it. What a file is, its content tells, not its name.
-// Nothing but its list of tensors is read. The file must not be cut short
-// while it is open.
+// Open opens a checkpoint: a file, the index of a sharded checkpoint, or a
+// directory such as Hugging Face's snapshots. The format is recognized by
+// content, not by name. Only the list of tensors is read. The file must not be
+// truncated while it is open.
 //
-// The error is [ErrFormat] for what is malformed or of an unknown kind.
+// A malformed file, or one in an unknown format, is [ErrFormat].
 func Open(path string, opts ...Option) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -57,14 +57,16 @@ func Open(path string, opts ...Option) (*File, error) {
 	return open(os.DirFS(dir), name, dir, opts)
 }
 
-// OpenFS is [Open] in a file system; name is a file or a directory of it.
-// Files that are neither the system's nor readable at random are read whole.
+// OpenFS is [Open] in a file system; name is a file or a directory in it. Files
+// that are not files of the operating system and do not implement io.ReaderAt
+// are read whole.
 func OpenFS(fsys fs.FS, name string, opts ...Option) (*File, error) {
 	return open(fsys, name, "", opts)
 }
 
-// FromBytes is [Open] of a file's content, which must not change while the
-// checkpoint is in use. A shard index is refused: its shards are elsewhere.
+// FromBytes is [Open] for the content of a file, which must not change while
+// the checkpoint is in use. A shard index is [ErrFormat], as its shards are
+// elsewhere.
 func FromBytes(data []byte, opts ...Option) (*File, error) {
 	f := &File{path: "bytes", tensors: map[string]*tensor{}}
 	if err := f.apply(opts); err != nil {
@@ -197,10 +199,10 @@ func findIn(fsys fs.FS, dir string) (string, error) {
 	return "", fmt.Errorf("%w: the directory holds no checkpoint, such as %s", ErrFormat, strings.Join(CheckpointNames(), ", "))
 }
 
-// OpenModel is [Open] of the checkpoint that holds a model: in a directory, the
-// first of [CheckpointNames] that does, else the only other file that does.
-// Files beside it may be of other models. The errors are those of Open and
-// [NewView].
+// OpenModel is [Open] for a checkpoint that holds a given model. In a directory
+// it takes the first of [CheckpointNames] that does, else the only other file
+// that does; further files may hold other models. The errors are those of Open
+// and [NewView].
 func OpenModel(path string, m Model, opts ...Option) (*File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -314,7 +316,7 @@ func (f *File) addShards(fsys fs.FS, name string, src source) error {
 	}
 	slices.Sort(shards)
 	for _, shard := range slices.Compact(shards) {
-		// A path that leaves the directory is nobody's shard.
+		// No shard is outside the directory.
 		if !fs.ValidPath(shard) || shard == "." || len(shard) > maxName || strings.ContainsAny(shard, `\:`) || strings.ContainsFunc(shard, unicode.IsControl) {
 			return bad("shard %.80q", shard)
 		}

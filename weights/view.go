@@ -9,9 +9,10 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/option"
 )
 
-// View is a [File] under a model's own names and shapes, whoever published it.
-// Tensors that the file splits or stores transposed are joined and turned while
-// they are read. It is immutable and safe for concurrent use.
+// View presents a [File] under a model's own names and shapes, whoever
+// published it. Tensors that the file splits are joined, and those it stores
+// transposed are transposed, as they are read. A View is immutable and safe for
+// concurrent use.
 type View struct {
 	file    *File
 	fit     fit
@@ -26,12 +27,12 @@ type link struct {
 	present bool     // at least one part is in the file
 }
 
-// NewView finds a model in a checkpoint: its layout and what names begin with,
-// by all names of the file. Tensors beside that beginning, such as another head
-// of a network around the model, do not count.
+// NewView finds a model in a checkpoint: from all names of the file it
+// determines the layout and the prefix of the names. Tensors without the
+// prefix, such as another head of a network around the model, are ignored.
 //
-// The error is [ErrMissing] where f holds no such model, and [ErrFormat] where it
-// holds two that fit alike.
+// The error is [ErrMissing] if f holds no such model, and [ErrFormat] if it
+// holds two that fit equally well.
 func NewView(f *File, m Model, opts ...Option) (*View, error) {
 	o := options{surplus: f.surplus}
 	if err := option.Apply(&o, opts, Option.open); err != nil {
@@ -99,16 +100,16 @@ func (v *View) partsOf(name string) (parts []string, turned bool) {
 	return parts, turned
 }
 
-// Names returns the view's names of all tensors, sorted, less those that
-// published files carry and no model uses.
+// Names returns the view's names of all tensors, sorted, without those that
+// published files contain but models do not use.
 func (v *View) Names() []string { return slices.Sorted(maps.Keys(v.tensors)) }
 
 // Has reports whether the file holds a tensor, or a part of it.
 func (v *View) Has(name string) bool { return v.tensors[name].present }
 
 // Shape returns a tensor's dimensions, empty for a scalar, and whether the
-// tensor exists. Where parts of it are missing or disagree, the first that
-// exists tells.
+// tensor exists. If parts of it are missing or disagree, the first part that
+// exists decides.
 func (v *View) Shape(name string) ([]int, bool) {
 	l, ok := v.tensors[name]
 	if !ok {
@@ -190,15 +191,15 @@ func (v *View) readTurned(l link, dst []float32) error {
 	return nil
 }
 
-// Release lets go of the memory that holds the named tensors, where the file
-// is mapped; see [File.Release].
+// Release is [File.Release] for the named tensors.
 func (v *View) Release(names ...string) {
 	for _, name := range names {
 		v.file.Release(v.tensors[name].parts...)
 	}
 }
 
-// Called is what the file calls a tensor, or would; its parts joined by " + ".
+// Called returns the file's name of a tensor, or the name that it would have;
+// the names of several parts are joined by " + ".
 func (v *View) Called(name string) string {
 	return strings.Join(v.link(name).parts, " + ")
 }

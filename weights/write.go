@@ -27,12 +27,12 @@ type progressOption func(done, total int)
 
 func (p progressOption) write(o *writeOptions) error { o.progress = p; return nil }
 
-// WithProgress calls f now and then with the bytes written so far, and at last
-// with all of them. A nil f is no progress.
+// WithProgress calls f now and then with the number of bytes written so far,
+// and at the end with the total. A nil f means no progress.
 func WithProgress(f func(done, total int)) WriteOption { return progressOption(f) }
 
-// Save is [Write] to a file, which appears when it is complete: until then, and
-// if anything fails, what was there stays.
+// Save is [Write] to a file. The file appears when it is complete; until then,
+// and after an error, an existing file is unchanged.
 func Save(ctx context.Context, path string, f *File, dtype DType, opts ...WriteOption) (err error) {
 	dir, name := filepath.Split(path)
 	if dir == "" {
@@ -57,9 +57,9 @@ func Save(ctx context.Context, path string, f *File, dtype DType, opts ...WriteO
 }
 
 // Write writes all tensors of a checkpoint as one safetensors file, under their
-// names, one after the other: no more than one is held. Floating-point elements
-// become dtype, which is [F32], [F16] or [BF16], rounded to the nearest, of two
-// the even one; integers stay what they are. Metadata is kept.
+// names. Only one tensor is held at a time. Floating-point elements are
+// converted to dtype, which is [F32], [F16] or [BF16], rounding to nearest
+// even; integers keep their type. Metadata is kept.
 //
 // Errors are [ErrDType] for another dtype, and for integers of 2²⁴ or more;
 // [ErrNotFinite] for a value beyond dtype; and those of reading and writing.

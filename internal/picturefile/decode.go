@@ -217,7 +217,7 @@ type fileError struct{ error }
 func (e fileError) Is(target error) bool { return target == ErrPicture }
 func (e fileError) Unwrap() error        { return e.error }
 
-// unsupported names what of a format is not read.
+// unsupported reports a part of a format that is not supported.
 func unsupported(format string, args ...any) error {
 	return broken("unsupported "+format, args...)
 }

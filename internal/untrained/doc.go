@@ -1,4 +1,4 @@
 // Package untrained makes checkpoints of the published architectures with
-// random weights, for whoever measures time: it does not depend on the values,
-// as long as they keep the activations in a network's usual range.
+// random weights, to measure time. Time does not depend on the weights as long
+// as they keep activations in a network's usual range.
 package untrained

@@ -9,15 +9,15 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
-// ErrSize reports a picture without pixels, or a map, a mask or a list that does
-// not have the size of what it belongs to.
+// ErrSize reports a picture without pixels, or a map, mask or list whose size
+// does not match.
 var ErrSize = errors.New("sizes do not fit")
 
-// ErrOption reports an option that means nothing.
+// ErrOption reports a meaningless option.
 var ErrOption = errors.New("option")
 
 // Canvas returns a copy of a picture to draw on: opaque, its corner at (0, 0),
-// converted as the models convert it.
+// with the colors that the models see.
 func Canvas(img image.Image) (*image.NRGBA, error) {
 	if img == nil {
 		return nil, fmt.Errorf("draw: %w: the picture is nil", ErrSize)

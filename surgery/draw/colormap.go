@@ -5,14 +5,14 @@ import (
 	"image/color"
 )
 
-// ColorMap turns values of 0–1 into colors.
+// ColorMap maps values of 0–1 to colors.
 type ColorMap struct {
 	name  string
 	table string // 256 RGB triples
 }
 
 // Jet is OpenCV's blue-to-red table, the one of the reference demo. It is not
-// perceptually uniform: for reading values off, take another.
+// perceptually uniform: to read values off a map, use another.
 func Jet() ColorMap { return ColorMap{"jet", jetTable} }
 
 // Viridis is perceptually uniform, dark blue to yellow.

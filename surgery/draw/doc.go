@@ -2,7 +2,7 @@
 // masks, clicks and boxes, colored sentences, legends, and contact sheets with
 // captions. Nothing here changes a number.
 //
-// All functions work on a canvas: the picture as the models see it, in RGB with
-// its alpha channel dropped, its corner at (0, 0). Overlay's default blend and
+// All functions work on a canvas: the picture in the models' RGB colors,
+// without alpha channel, its corner at (0, 0). Overlay's default blend and
 // colors are those of the demo of xmed-lab/CLIP_Surgery.
 package draw

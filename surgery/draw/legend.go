@@ -16,8 +16,8 @@ const (
 	legendSpace  = 14
 )
 
-// Legend draws the names of classes behind their colors, in lines of at most
-// width pixels.
+// Legend draws the names of classes beside swatches of their colors, in lines
+// of at most width pixels.
 func Legend(names []string, colors []color.Color, width int) (*image.NRGBA, error) {
 	if len(names) == 0 || len(names) != len(colors) {
 		return nil, fmt.Errorf("draw: %w: legend of %d names and %d colors", ErrSize, len(names), len(colors))

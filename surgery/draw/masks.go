@@ -16,10 +16,17 @@ func line(img image.Image) int {
 	return max(1, max(size.X, size.Y)/400)
 }
 
-// Masks draws masks in colors of their own, half transparent with an opaque
-// edge, large ones first so that none hides a smaller one. There is a color
-// for each mask.
+// Masks draws masks half transparent with an opaque edge, large ones first so
+// that none hides a smaller one. Mask i has color i; a palette with fewer colors
+// begins again, and an empty one stands for [BrightPalette]. A nil canvas stays
+// nil.
 func Masks(on *image.NRGBA, masks []sam.Mask, colors color.Palette) {
+	if on == nil {
+		return
+	}
+	if len(colors) == 0 {
+		colors = BrightPalette(len(masks))
+	}
 	order := make([]int, len(masks))
 	areas := make([]int, len(masks))
 	for i := range order {
@@ -28,7 +35,7 @@ func Masks(on *image.NRGBA, masks []sam.Mask, colors color.Palette) {
 	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(areas[j], areas[i]) })
 	w := line(on)
 	for _, i := range order {
-		a, c := masks[i].Alpha(), color.NRGBAModel.Convert(colors[i]).(color.NRGBA)
+		a, c := masks[i].Alpha(), color.NRGBAModel.Convert(colors[i%len(colors)]).(color.NRGBA)
 		b := masks[i].Bounds().Intersect(on.Rect)
 		out := func(x, y int) bool { return a.AlphaAt(x, y).A == 0 }
 		for y := b.Min.Y; y < b.Max.Y; y++ {
@@ -47,7 +54,7 @@ func Masks(on *image.NRGBA, masks []sam.Mask, colors color.Palette) {
 	}
 }
 
-// CutOut darkens all that is not in a mask, and draws a bright line around it.
+// CutOut darkens all pixels outside of a mask and draws a bright line around it.
 func CutOut(img image.Image, mask sam.Mask) (*image.NRGBA, error) {
 	on, err := Canvas(img)
 	if err != nil {
@@ -70,8 +77,11 @@ func CutOut(img image.Image, mask sam.Mask) (*image.NRGBA, error) {
 	return on, nil
 }
 
-// Dots draws points as discs with a white rim.
+// Dots draws points as discs with a white rim. A nil canvas stays nil.
 func Dots(on *image.NRGBA, points []image.Point, c color.NRGBA) {
+	if on == nil {
+		return
+	}
 	size := on.Rect.Size()
 	r := max(2, float64(max(size.X, size.Y))/100)
 	rim := float64(line(on))
@@ -92,8 +102,11 @@ func Dots(on *image.NRGBA, points []image.Point, c color.NRGBA) {
 	}
 }
 
-// Frame draws the edges of a rectangle, inside it.
+// Frame draws the edges of a rectangle, inside it. A nil canvas stays nil.
 func Frame(on *image.NRGBA, r image.Rectangle, c color.NRGBA) {
+	if on == nil {
+		return
+	}
 	inner := r.Inset(line(on))
 	r = r.Intersect(on.Rect)
 	for y := r.Min.Y; y < r.Max.Y; y++ {

@@ -54,4 +54,12 @@ func TestDrawOutside(t *testing.T) {
 	Dots(on, []image.Point{{-9, -9}, {100, 2}, {2, 2}}, c)
 	Frame(on, image.Rect(-3, -3, 90, 90), c)
 	require.Equal(t, c, on.NRGBAAt(2, 2))
+	two := []sam.Mask{square(image.Pt(5, 5), image.Rect(0, 0, 2, 2)), square(image.Pt(9, 9), image.Rect(3, 3, 9, 9))}
+	Masks(on, two, color.Palette{c})
+	require.Equal(t, c, on.NRGBAAt(0, 0), "a palette that is short begins again")
+	Masks(on, two, nil)
+	require.NotEqual(t, c, on.NRGBAAt(0, 0))
+	Masks(nil, two, nil)
+	Dots(nil, []image.Point{{}}, c)
+	Frame(nil, image.Rect(0, 0, 1, 1), c)
 }

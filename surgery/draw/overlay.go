@@ -9,8 +9,8 @@ import (
 	"github.com/clipsurgery/clipsurgery/surgery"
 )
 
-// Option is an option of this package's functions, each of which says which
-// options it takes note of. Of equal options the last counts.
+// Option is an option of this package's functions, which say which options they
+// use. Of equal options the last counts.
 type Option interface{ draw(*renderer) error }
 
 type drawOption func(*renderer) error
@@ -23,7 +23,7 @@ type renderer struct {
 	columns int
 }
 
-// Colors draws with m instead of [Jet].
+// Colors sets the color map; the default is [Jet].
 func Colors(m ColorMap) Option {
 	return drawOption(func(r *renderer) error { r.colors = m; return nil })
 }
@@ -87,8 +87,8 @@ func Overlay(img image.Image, m *surgery.HeatMap, opts ...Option) (*image.NRGBA,
 }
 
 // OverlayLabels draws the colors of a label map over its picture, as [Overlay]
-// draws a heat map; pixels with the label [surgery.Ignore] stay as they are. A nil
-// palette is [surgery.Palette]. Of the options, [Opacity] counts.
+// draws a heat map; pixels with the label [surgery.Ignore] stay as they are. A
+// nil palette is [surgery.Palette]. Of the options it uses [Opacity].
 func OverlayLabels(img image.Image, m *surgery.LabelMap, p color.Palette, opts ...Option) (*image.NRGBA, error) {
 	out, err := Canvas(img)
 	if err != nil {

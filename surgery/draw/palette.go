@@ -5,9 +5,9 @@ import (
 	"math"
 )
 
-// BrightPalette returns n colors for drawing over pictures, none of them dark
-// or gray, which would look like shade: hues turn by the golden angle, so that
-// neighbors in the list lie far apart, and saturation and value take turns.
+// BrightPalette returns n colors for drawing over pictures. None is dark or
+// gray, which would look like shade. Hues advance by the golden angle, so that
+// neighbors in the list differ clearly; saturation and value alternate.
 func BrightPalette(n int) color.Palette {
 	const golden = 0.618033988749895 // of a turn
 	tones := [...][2]float64{{0.85, 1}, {0.5, 1}, {1, 0.65}, {0.7, 0.8}, {1, 0.9}}

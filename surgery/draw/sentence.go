@@ -19,11 +19,11 @@ const (
 	sentenceSpace = 5
 )
 
-// Sentence draws the tokens of a text on colored ground, the least supported
-// of them with the lowest color and the best with the highest, in lines of at
-// most width pixels. The start token is left out, and the end token is drawn
-// as "[end]". support has a number for each token. Of the options, [Colors]
-// counts.
+// Sentence draws the tokens of a text on colored ground, from the lowest color
+// for the least supported token to the highest for the best supported one, in
+// lines of at most width pixels. The start token is left out, and the end token
+// is drawn as "[end]". support has a number for each token. Of the options it
+// uses [Colors].
 func Sentence(t *vit.TextTokens, support []float32, width int, opts ...Option) (*image.NRGBA, error) {
 	if len(support) != len(t.Pieces) || len(support) < 2 {
 		return nil, fmt.Errorf("draw: %w: %d numbers for %d tokens", ErrSize, len(support), len(t.Pieces))

@@ -17,21 +17,22 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/option"
 )
 
-// Errors of [Fetch], beside those of the file system and of the network.
+// Errors of [Fetch], besides those of the file system and the network.
 var (
-	// ErrName reports a name that is neither published nor a repository's.
+	// ErrName reports a name that is neither one of [Names] nor that of a
+	// repository.
 	ErrName = errors.New("unknown name")
 	// ErrChecksum reports a file whose bytes or length are not the published
 	// ones. What was downloaded is deleted.
 	ErrChecksum = errors.New("not the published file")
-	// ErrTooLarge reports a file, or a list of files, with more bytes than are
-	// taken: see [MaxBytes].
+	// ErrTooLarge reports a file, or a list of files, above the limit of
+	// [MaxBytes].
 	ErrTooLarge = errors.New("too large")
 	// ErrRedirect reports a redirection that is not followed: from HTTPS to
 	// something else, or the eleventh in a row.
 	ErrRedirect = errors.New("redirection refused")
-	// ErrOffline reports a file that is not in the cache, where [Offline] asks
-	// for no other. Such errors are [fs.ErrNotExist] as well.
+	// ErrOffline reports a file that is not in the cache, under [Offline]. Such
+	// errors are [fs.ErrNotExist] as well.
 	ErrOffline = fmt.Errorf("not in the cache: %w", fs.ErrNotExist)
 )
 
@@ -46,13 +47,13 @@ func (f fetchOption) fetch(o *fetcher) error { f(o); return nil }
 // [os.UserCacheDir].
 func Dir(path string) Option { return fetchOption(func(f *fetcher) { f.dir = path }) }
 
-// Client sets the HTTP client, by default [http.DefaultClient], which goes
-// through the proxy that HTTPS_PROXY names. Its transport sees every request,
-// those to hosts that the Hub redirects to as well: a token belongs into
-// [Token], not there.
+// Client sets the HTTP client. The default is [http.DefaultClient], which uses
+// the proxy that HTTPS_PROXY names. The client's transport sees every request,
+// also those to hosts that the Hub redirects to, so tokens belong in [Token],
+// not in the client.
 func Client(c *http.Client) Option { return fetchOption(func(f *fetcher) { f.client = c }) }
 
-// Offline takes files from the cache only.
+// Offline takes files from the cache only; others are [ErrOffline].
 func Offline() Option { return fetchOption(func(f *fetcher) { f.offline = true }) }
 
 // Token sends a Hugging Face token, for repositories that ask for one. Only
@@ -60,22 +61,23 @@ func Offline() Option { return fetchOption(func(f *fetcher) { f.offline = true }
 // Nothing is read from the environment or from files.
 func Token(token string) Option { return fetchOption(func(f *fetcher) { f.token = token }) }
 
-// MaxBytes bounds every file: one that has more bytes is [ErrTooLarge], and at
-// most so many of it are written. Without it a file has at most the size that
-// is known beforehand, up to 64 GiB; one whose size nobody tells, 2 GiB, which
-// is more than any of [Names] has.
+// MaxBytes bounds the size of each file: a larger one is [ErrTooLarge], and no
+// more than n bytes of it are written. By default the bound is the size that is
+// known beforehand, up to 64 GiB, or 2 GiB where no size is known, which is
+// more than any of [Names] has.
 func MaxBytes(n int64) Option {
 	return fetchOption(func(f *fetcher) { f.download.most, f.download.mostOf = n, n })
 }
 
 // Revision chooses a branch, tag or commit of a Hugging Face repository, by
-// default main. A commit that is in the cache is not asked for again; where the
-// Hub cannot be reached, a branch is the commit that it was the last time.
+// default main. A commit that is in the cache is not requested again. If the
+// Hub cannot be reached, a branch stands for the commit that it was at the last
+// call.
 func Revision(name string) Option { return fetchOption(func(f *fetcher) { f.revision = name }) }
 
-// WithProgress calls report now and then with the bytes that are there, and the
-// bytes wanted or -1 where the server does not tell. For what is in the cache
-// it is not called. A nil report is no progress.
+// WithProgress calls report now and then with the bytes received and the bytes
+// expected, -1 if unknown. It is not called for files in the cache. A nil
+// report means no progress.
 func WithProgress(report func(done, total int)) Option {
 	return fetchOption(func(f *fetcher) { f.report = report })
 }
@@ -139,9 +141,9 @@ func published() map[string]remote {
 // repositories, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(published())) }
 
-// Fetch returns where a checkpoint lies in the cache, and downloads it first if
-// it is not there. The path is one that [vit.Open], [sam.Open] and
-// [weights.Open] take.
+// Fetch returns the path of a checkpoint in the cache, after downloading it if
+// necessary. The path is one that [vit.Open], [sam.Open] and [weights.Open]
+// take.
 //
 // A name is one of [Names] ("ViT-B/16", "sam_vit_h") or a repository of the
 // Hugging Face Hub, "openai/clip-vit-base-patch16", of which the weights and
@@ -212,7 +214,7 @@ func (f *fetcher) file(ctx context.Context, r remote, at string, before, total i
 	})
 }
 
-// IsName reports whether a string reads as one that [Fetch] takes: one of
+// IsName reports whether a string looks like a name for [Fetch]: one of
 // [Names], or "owner/name".
 func IsName(s string) bool {
 	_, ok := published()[s]
