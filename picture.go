@@ -25,11 +25,11 @@ var ErrPictureSize = pix.ErrSize
 
 // DecodePicture reads a PNG, JPEG, GIF, WebP, BMP or TIFF picture as Pillow
 // does: the container's whole picture (a GIF's logical screen with its first
-// frame, the first picture of an animation or of several pages), upright as
-// EXIF or XMP tells, in Pillow's colors. It remembers the mode that Pillow
-// gives the file (bilevel, palette, gray, CMYK, with alpha …), which decides
-// how the models' preprocessing resizes it. The result's At method returns RGB
-// colors, with non-premultiplied alpha where the file has alpha.
+// frame, the first picture of an animation or of several pages), upright
+// according to EXIF or XMP, in Pillow's colors. It remembers the mode that
+// Pillow gives the file (bilevel, palette, gray, CMYK, with alpha …), which
+// decides how the models' preprocessing resizes it. The result's At method
+// returns RGB colors, with non-premultiplied alpha where the file has alpha.
 //
 // See docs/formats.md for what is exact and what is refused in each format.
 // Errors are [ErrPicture], [ErrPictureSize], those of r and that of the

@@ -115,14 +115,14 @@ type cocoAnnotation struct {
 	Box          [4]int           `json:"bbox"`
 	Crowd        int              `json:"iscrowd"`
 
-	// What is not known of the mask is left out.
+	// Unknown properties of the mask are left out.
 	IoU       *number      `json:"predicted_iou,omitempty"`
 	Stability *number      `json:"stability_score,omitempty"`
 	Points    [][2]float32 `json:"point_coords,omitempty"`
 	Crop      *[4]int      `json:"crop_box,omitempty"`
 }
 
-// number is null in JSON where it is not finite, which JSON has no name for.
+// number becomes null in JSON if it is not finite, as JSON has no such numbers.
 type number float32
 
 func (n number) MarshalJSON() ([]byte, error) {

@@ -30,7 +30,7 @@ type Config struct {
 	MaskChannels  int     // of mask prompts, in the middle of their convolutions
 	Masks         int     // the single mask and the others
 	DecoderDepth  int     // two-way layers
-	DecoderHeads  int     // no shape tells; see [DecoderHeads]
+	DecoderHeads  int     // does not follow from shapes; see [DecoderHeads]
 	DecoderHidden int     // of the two-way layers' MLPs
 	DecoderEps    float32 // of the two-way layers' layer norms; see [DecoderEpsilon]
 	CrossWidth    int     // queries, keys and values of cross-attention
@@ -54,8 +54,8 @@ type TinyViTConfig struct {
 // Grid is the side of the embedding's grid at the native input size.
 func (c Config) Grid() int { return c.ImageSize / c.PatchSize }
 
-// sizes reads numbers from the shapes of tensors. A tensor that is absent or
-// of another rank counts as zeros: loading will name it.
+// sizes reads numbers from the shapes of tensors. A tensor that is missing or
+// of another rank counts as zeros; loading will report it.
 type sizes struct {
 	view *weights.View
 }
@@ -77,8 +77,8 @@ func (s sizes) count(format string) int {
 	}
 }
 
-// configOf reads the architecture that the tensors show; what they do not
-// show has Meta's values.
+// configOf derives the architecture from the tensors. Other settings have
+// Meta's values.
 func configOf(view *weights.View) *Config {
 	s := sizes{view}
 	const d, p = "mask_decoder.", "prompt_encoder."
@@ -147,7 +147,7 @@ type huggingFace struct {
 	} `json:"mask_decoder_config"`
 }
 
-// settings completes c by what the file says beside its tensors.
+// settings completes c from the file's configuration and metadata.
 func (c *Config) settings(config []byte, metadata map[string]string) error {
 	if text, ok := metadata["decoder_num_heads"]; ok {
 		n, err := strconv.Atoi(text)
@@ -208,8 +208,8 @@ type sizeRange struct {
 	multiple    int // of which it has to be one
 }
 
-// ranges lists every size that the tensors of a checkpoint determine. What they
-// determine together is checked by [Config.check].
+// ranges lists every size that follows from the tensors of a checkpoint.
+// [Config.check] checks combinations of them.
 func (c *Config) ranges() []sizeRange {
 	all := []sizeRange{
 		{"pixels per cell", c.PatchSize, minCell, maxSide, 1},
@@ -245,8 +245,9 @@ func (c *Config) ranges() []sizeRange {
 	return all
 }
 
-// checkMasks reports more masks than there can be. Of all sizes that count
-// something, theirs alone does not count tensors that are there.
+// checkMasks reports more masks than a model can have. The number of masks is
+// the only count that is read from a dimension instead of from the number of
+// tensors, so a small file can claim any.
 func (c *Config) checkMasks() error {
 	if c.Masks > maxMasks {
 		return fmt.Errorf("%w: mask tokens is %d, want at most %d", ErrConfig, c.Masks, maxMasks)
@@ -254,8 +255,7 @@ func (c *Config) checkMasks() error {
 	return nil
 }
 
-// check reports sizes that no network can have. Tensors that the sizes came
-// from are known to be there.
+// check reports sizes that no network can have.
 func (c *Config) check() error {
 	bad := func(format string, a ...any) error {
 		return fmt.Errorf("%w: %s", ErrConfig, fmt.Sprintf(format, a...))
@@ -298,7 +298,7 @@ func (c *Config) check() error {
 	return nil
 }
 
-// fits tells whether a grid × grid embedding and all that has its rows are
+// fits reports whether a grid × grid embedding and all that has its rows are
 // within limits.
 func (c *Config) fits(grid int) bool {
 	cells, widest := int64(grid)*int64(grid), max(c.PromptWidth, 16*c.Masks)

@@ -6,9 +6,9 @@ import (
 	"reflect"
 )
 
-// expected is a key of a file beside the weights and the only value that it may
-// have: the one that the tensors show, or the one that the package computes with.
-// A key that is absent or null may be anything.
+// expected is a key of a configuration file and the only value that it may
+// have: the one that follows from the tensors, or the one that the package
+// computes with. A key may also be absent or null.
 type expected struct {
 	section, key string
 	value        any // as encoding/json decodes it
@@ -71,7 +71,7 @@ func (c *Config) preprocessorKeys() []expected {
 	}
 }
 
-// compare refuses a file that has another value than the expected one for a key.
+// compare reports a key whose value is not the expected one.
 func compare(file string, data []byte, keys []expected) error {
 	if data == nil {
 		return nil

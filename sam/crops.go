@@ -76,7 +76,7 @@ func pointGrids(n, layers, downscale int) [][][2]float64 {
 // trust a mask.
 const nearEdge = 20
 
-// cut tells whether a side of box, in a crop's own pixels, lies at the edge of
+// cut reports whether a side of box, in a crop's own pixels, lies at the edge of
 // the crop and not at that of the picture, so that the object probably goes
 // on beyond it.
 func (c crop) cut(box Box, picture image.Point) bool {

@@ -11,10 +11,10 @@ import (
 // decoder turns an image embedding and prompt tokens into masks
 // (segment_anything/modeling/mask_decoder.py and transformer.py).
 //
-// Its image side has a row per grid cell and thousands of them, its token
-// side a handful of rows per prompt. Prompts with equally many tokens run
-// together; nothing on the image side that no prompt has touched yet is
-// computed more than once per picture.
+// Its image side has a row per grid cell, thousands of them; its token side has
+// a handful of rows per prompt. Prompts with equally many tokens run together.
+// On the image side, what does not depend on the prompt is computed once per
+// picture.
 type decoder struct {
 	iouToken, maskTokens blas32.General // 1 and masks × width
 	layers               []twoWayLayer
@@ -163,7 +163,8 @@ func (p *promptBatch) place(x nn.Exec) {
 }
 
 // transform runs the two-way transformer on n prompts, whose tokens are the
-// rows of initial. Queries and cells of the result are cut from ws.
+// rows of initial. Queries and cells of the result are cut from the call's
+// workspace.
 func (d *decoder) transform(r *nn.Call, side *imageSide, initial blas32.General, n int) (*promptBatch, error) {
 	cells, width := side.cells.Rows, side.cells.Cols
 	p := &promptBatch{

@@ -73,7 +73,7 @@ func (e *Embedding) Size() image.Point {
 	return e.original
 }
 
-// ready reports an embedding that no picture has.
+// ready reports an embedding that is nil or zero.
 func (e *Embedding) ready() error {
 	if e == nil || e.grid == 0 {
 		return fmt.Errorf("sam: %w: it is nil or empty", ErrEmbedding)
@@ -213,8 +213,8 @@ func (h *embeddingHeader) embedding() (*Embedding, error) {
 	return e, nil
 }
 
-// readFloats reads n floats piece by piece, so that a length that is a lie
-// costs no memory.
+// readFloats reads n floats piece by piece, so that a false length costs no
+// memory.
 func readFloats(r io.Reader, sum hash.Hash, n int) ([]float32, error) {
 	const piece = 1 << 18
 	var data []float32
@@ -235,7 +235,7 @@ func readFloats(r io.Reader, sum hash.Hash, n int) ([]float32, error) {
 	return data, nil
 }
 
-// readError tells a short file from one that cannot be read.
+// readError distinguishes a short file from one that cannot be read.
 func readError(what string, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("sam: %w: ends inside its %s: %w", ErrEmbedding, what, err)

@@ -119,7 +119,8 @@ func (g *generator) encode(ctx context.Context, part image.Image) (*Embedding, e
 	return g.model.Encode(ctx, part, WithProgress(g.further()))
 }
 
-// further returns the progress of a part of the call, nil if nobody asks.
+// further returns the progress function for a part of the call; nil without
+// [WithProgress].
 func (g *generator) further() func(done, total int) {
 	if g.progress == nil {
 		return nil

@@ -161,8 +161,8 @@ func (e *promptEncoder) embed(dst blas32.General, p *Prompt, scaleX, scaleY floa
 	}
 }
 
-// apply returns the dense prompt of a mask of 4·grid × 4·grid logits, a row
-// per cell, cut from ws.
+// apply returns the dense prompt of a mask of 4·grid × 4·grid logits, a row per
+// cell, cut from the call's workspace.
 func (m *maskEncoder) apply(r *nn.Call, mask []float32, grid int) blas32.General {
 	dst := r.Matrix(grid*grid, m.conv3.Weight.N())
 	mark := r.Mark()

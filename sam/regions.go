@@ -73,7 +73,7 @@ func (r *regions) keep(size image.Point, ok func(region int) bool) []uint32 {
 	})
 }
 
-// anySmall tells whether a region has fewer than area pixels.
+// anySmall reports whether a region has fewer than area pixels.
 func (r *regions) anySmall(area int) bool {
 	for _, n := range r.sizes {
 		if n < area {

@@ -8,7 +8,8 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// What no shape of a TinyViT tells (mobile_sam/build_sam.py, build_sam_vit_t).
+// Settings of a TinyViT that do not follow from shapes
+// (mobile_sam/build_sam.py, build_sam_vit_t).
 var (
 	tinyHeads   = [...]int{2, 4, 5, 10}
 	tinyWindows = [...]int{7, 7, 14, 7}

@@ -24,7 +24,8 @@ type Point struct {
 	Label Label
 }
 
-// Label tells what a point lies on, numbered as in the checkpoints.
+// Label says whether a point lies on the object; its values are those of the
+// checkpoints.
 type Label int8
 
 const (

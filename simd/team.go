@@ -159,7 +159,7 @@ func (t *Team) Until(ctx context.Context) {
 	}
 }
 
-// Ended tells whether the team has stopped.
+// Ended reports whether the team has stopped.
 func (t *Team) Ended() bool { return t != nil && t.ended.Load() }
 
 // Outside calls f, a user's function, while the workers are free for other

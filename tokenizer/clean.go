@@ -107,7 +107,7 @@ func (r *repairer) replaceEntities() {
 	}
 }
 
-// isControl says whether ftfy.fixes.remove_control_chars removes c. Tab, line
+// isControl reports whether ftfy.fixes.remove_control_chars removes c. Tab, line
 // feed, form feed and carriage return stay.
 func isControl(c rune) bool {
 	switch {
@@ -222,7 +222,7 @@ func lower(text string) string {
 	return b.String()
 }
 
-// endsWord says whether the capital sigma at byte i is the last cased letter
+// endsWord reports whether the capital sigma at byte i is the last cased letter
 // of several, looking past characters that case ignores (Unicode, Final_Sigma
 // of table 3-17).
 func endsWord(text string, i int) bool {

@@ -67,7 +67,7 @@ func named(s string) string {
 	return html.UnescapeString(s)
 }
 
-// isComplete says whether named consumed an entity to its semicolon, rather
+// isComplete reports whether named consumed an entity to its semicolon, rather
 // than nothing of it or the first letters only (&notit;).
 func isComplete(meaning string) bool { return meaning == ";" || !strings.HasSuffix(meaning, ";") }
 

@@ -68,7 +68,7 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vit: %s: %w", f.Path(), err)
 	}
-	// A shape tells that tensors are complete before a config tells more.
+	// The tensors are checked before the configuration is.
 	if err := view.Check(config.tensors()); err != nil {
 		return nil, fmt.Errorf("vit: %w", err)
 	}
@@ -100,9 +100,9 @@ func Load(f *weights.File, opts ...Option) (*CLIP, error) {
 	return c, nil
 }
 
-// settingsOf completes the settings of options by what the file and those
-// beside it tell, the surest source first: options, configuration files,
-// metadata. Those that it read before an error are there with it.
+// settingsOf completes the settings of options from the configuration files and
+// then from the metadata. With an error it returns the settings that it read
+// before.
 func settingsOf(f *weights.File, view *weights.View, known settings) (settings, error) {
 	for _, source := range []struct {
 		data []byte

@@ -54,7 +54,7 @@ type VisionConfig struct {
 	Eps        float32 // of the layer norms; of a ResNet, of the batch norms
 }
 
-// resNet says whether the tower is a ModifiedResNet.
+// resNet reports whether the tower is a ModifiedResNet.
 func (c *VisionConfig) resNet() bool { return c.Stages != [4]int{} }
 
 // attentionWidth is the columns that the heads divide.
@@ -69,7 +69,7 @@ func (c *VisionConfig) attentionWidth() int {
 func (c VisionConfig) Size() int { return c.input().X }
 
 // input is the size in pixels of the pictures that the model was trained on:
-// cells and, where a configuration tells it, pixels that fill no cell.
+// its cells, and any remaining pixels that a configuration gives.
 func (c VisionConfig) input() image.Point {
 	if c.Image != (image.Point{}) {
 		return c.Image
@@ -135,7 +135,7 @@ var (
 	openAIStd  = [3]float32{0.26862954, 0.26130258, 0.27577711}
 )
 
-// settings are what no shape tells; a zero field is not known.
+// settings are those that do not follow from shapes; a zero field is unknown.
 type settings struct {
 	visionHeads, visionHeadDim int
 	textHeads                  int
@@ -167,7 +167,7 @@ type pooling struct {
 	end  int32
 }
 
-// claim is what a configuration says of a size that the tensors tell too.
+// claim is a size in a configuration, to be compared with the tensors.
 type claim struct {
 	key   string
 	says  float64
@@ -175,7 +175,7 @@ type claim struct {
 	of    func(c *Config) int
 }
 
-// fill takes from other what s does not know.
+// fill takes the settings from other that s lacks.
 func (s *settings) fill(other settings) {
 	if s.visionHeads == 0 && s.visionHeadDim == 0 {
 		s.visionHeads, s.visionHeadDim = other.visionHeads, other.visionHeadDim
@@ -195,7 +195,7 @@ func (s *settings) fill(other settings) {
 	s.claims = append(s.claims, other.claims...)
 }
 
-// metadataSettings reads what a safetensors file says of itself.
+// metadataSettings reads the settings in the metadata of a safetensors file.
 func metadataSettings(meta map[string]string) (settings, error) {
 	var s settings
 	for key, dst := range map[string]*int{"vision_heads": &s.visionHeads, "text_heads": &s.textHeads} {
@@ -215,8 +215,9 @@ func metadataSettings(meta map[string]string) (settings, error) {
 	return s, nil
 }
 
-// resolve completes a configuration of sizes by what is known, and by OpenAI's
-// settings where nothing is; openAI says that the file is surely one of theirs.
+// resolve completes a configuration of sizes by known settings, and by OpenAI's
+// settings where there are none; openAI says that the file is certainly one of
+// theirs.
 func (c *Config) resolve(s settings, openAI bool) error {
 	width := c.Vision.attentionWidth()
 	if s.visionHeadDim != 0 && s.visionHeads == 0 {
@@ -249,7 +250,7 @@ func (c *Config) resolve(s settings, openAI bool) error {
 	c.Assumed.Eps = !openAI && (s.visionEps == nil || s.textEps == nil)
 	eps := float32(openAIEps)
 	c.Vision.Eps, c.Text.Eps = *cmp.Or(s.visionEps, &eps), *cmp.Or(s.textEps, &eps)
-	if c.Vision.resNet() { // PyTorch's batch norm has that default, and no configuration another
+	if c.Vision.resNet() { // PyTorch's default for batch norm, which no configuration changes
 		c.Vision.Activation, c.Vision.Eps = simd.ReLU, openAIEps
 	}
 	for _, act := range []simd.Activation{c.Vision.Activation, c.Text.Activation} {
@@ -287,7 +288,7 @@ func (c *Config) resolve(s settings, openAI bool) error {
 	return c.resolveText(s, openAI)
 }
 
-// resolveText completes what concerns tokens.
+// resolveText completes the settings of tokenizer and pooling.
 func (c *Config) resolveText(s settings, openAI bool) error {
 	t := &c.Text
 	c.Assumed.Mask = !openAI && !s.causal

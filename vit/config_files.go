@@ -16,7 +16,7 @@ const maxConfigSize = 1 << 24
 // notTold is what the tensors say of a size that they do not have.
 const notTold = -1
 
-// claimed adds a size that the tensors tell too, if the key has a value.
+// claimed adds a size, to be compared with the tensors, if the key has a value.
 func (s *settings) claimed(o object, key string, of func(c *Config) int) {
 	var n float64
 	if o.get(key, &n) {
@@ -324,7 +324,7 @@ func activationNamed(name string) (simd.Activation, error) {
 }
 
 // configSettings reads the configuration file beside the weights, of either
-// kind. A file of some other kind tells nothing.
+// kind. A file of another kind gives no settings.
 func configSettings(data []byte) (s settings, err error) {
 	root := huggingFaceRoot.parse(data, &err)
 	switch {
@@ -340,8 +340,8 @@ func configSettings(data []byte) (s settings, err error) {
 }
 
 // preprocessorSettings reads Hugging Face's preprocessor_config.json. What it
-// leaves out has CLIPImageProcessor's defaults, less the normalization, which
-// [Assumed] tells of.
+// leaves out has CLIPImageProcessor's defaults, except for the normalization,
+// which is [Assumed].
 func preprocessorSettings(data []byte) (s settings, err error) {
 	o := preprocessorRoot.check(preprocessorRoot.parse(data, &err))
 	normalize, rescale, factor := true, true, 1/255.

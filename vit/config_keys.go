@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// keyUse is what becomes of a key of a configuration file.
+// keyUse says how a key of a configuration file is treated.
 type keyUse uint8
 
 const (
@@ -154,7 +154,7 @@ func configSections() []configSection {
 	}
 }
 
-// object is a section of a file that is read.
+// object is a section of a file being read.
 type object struct {
 	where  string // "text_cfg." before its keys
 	values map[string]json.RawMessage
@@ -177,7 +177,7 @@ func (s configSection) parse(data []byte, err *error) object {
 	return o
 }
 
-// check refuses keys that the section does not have, or that nothing honors.
+// check reports keys that the section does not have, or that are refused.
 func (s configSection) check(o object) object {
 	var names []string
 	for name := range o.values {
@@ -201,7 +201,7 @@ func (s configSection) check(o object) object {
 	return o
 }
 
-// has says whether a key has a value.
+// has reports whether a key has a value.
 func (o object) has(key string) bool {
 	v, ok := o.values[key]
 	return ok && string(v) != "null"

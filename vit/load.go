@@ -102,10 +102,10 @@ func (l *loader) text(c *Config) *textTower {
 	}
 }
 
-// sizes reads from the shapes of the tensors what they tell. Where tensors
-// disagree the most common answer is taken, so that the check of all shapes
-// names the odd one. A grid that is not a square is that of the
-// configured picture, where one is.
+// sizes derives the sizes from the shapes of the tensors. Where tensors
+// disagree, the most common answer is taken, so that the check of all shapes
+// names the odd one. A grid that is not a square comes from the configured
+// picture.
 func sizes(v *weights.View, configured *image.Point) (c Config, err error) {
 	votes := func(name string, dims ...any) int {
 		count := map[int]int{}
@@ -168,8 +168,8 @@ func sizes(v *weights.View, configured *image.Point) (c Config, err error) {
 	return c, err
 }
 
-// setGrid finds the grid of so many cells: that of the configured picture, or a
-// square where there is none.
+// setGrid finds the grid that has so many cells: that of the configured
+// picture, or else a square.
 func (c *VisionConfig) setGrid(positions string, cells int, configured *image.Point) error {
 	if configured != nil {
 		c.Image, c.Grid = *configured, configured.Div(c.Patch)

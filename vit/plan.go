@@ -140,7 +140,7 @@ func (p *Plan) terms() []Term {
 
 var ownAttention = []Term{{Query: Q, Key: K}}
 
-// check says whether a tower with so many layers can run the plan.
+// check reports whether a tower with so many layers can run the plan.
 func (p *Plan) check(layers int) error {
 	switch {
 	case p.Blocks < 0 || p.Blocks > layers:
@@ -191,12 +191,12 @@ func (t *Term) check(first int) error {
 func (t *Term) weight() float32 { return cmp.Or(t.Weight, 1) }
 func (t *Term) scale() float32  { return cmp.Or(t.Scale, 1) }
 
-// inputScaled says whether a term needs the norm of the block's input.
+// inputScaled reports whether a term needs the norm of the block's input.
 func (p *Plan) inputScaled() bool {
 	return slices.ContainsFunc(p.Attention, func(t Term) bool { return t.InputScale })
 }
 
-// reaches says whether the plan, operating on a block, needs the projections
+// reaches reports whether the plan, operating on a block, needs the projections
 // of block l.
 func (p *Plan) reaches(l, layers int) bool {
 	return slices.ContainsFunc(p.Attention, func(t Term) bool {

@@ -75,7 +75,7 @@ func scheduleOf(plans []*Plan, layers int) schedule {
 	return s
 }
 
-// projects says whether the plan's own rows attend by the projections of the
+// projects reports whether the plan's own rows attend by the projections of the
 // untouched rows that enter block l.
 func (p *Plan) projects(l, layers int) bool {
 	first := p.first(layers)

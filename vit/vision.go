@@ -13,7 +13,7 @@ type imageTower interface {
 	// grid is the columns and rows of features that a picture of that size, in
 	// pixels, gives.
 	grid(size image.Point) image.Point
-	// check says whether the tower can run the plan; the error wraps ErrPlan.
+	// check reports whether the tower can run the plan; the error wraps ErrPlan.
 	check(p *Plan) error
 	// steps is how often encode reports progress.
 	steps(sizes []image.Point, plans []Plan) int

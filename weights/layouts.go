@@ -119,7 +119,7 @@ func (m *Model) fits(names []string) (fit, error) {
 // fewTensors is as many tensors of a model as other networks may have by chance.
 const fewTensors = 16
 
-// apart says whether a tensor that counts for one fit does not for the other.
+// apart reports whether a tensor that counts for one fit does not for the other.
 func (m *Model) apart(names []string, one, other fit) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		a, ok := strings.CutPrefix(name, one.prefix)
@@ -128,7 +128,7 @@ func (m *Model) apart(names []string, one, other fit) bool {
 	})
 }
 
-// counts says whether the file's name behind a beginning is of a tensor of the
+// counts reports whether the file's name behind a beginning is of a tensor of the
 // model.
 func (m *Model) counts(l *Layout, name string) bool { return !m.known(name) && m.owns(l.nameOf(name)) }
 
@@ -152,7 +152,7 @@ func (m *Model) scores(l *Layout, names []string) map[string]int {
 	return scores
 }
 
-// averaged says whether a beginning tells of averaged weights.
+// averaged reports whether a beginning tells of averaged weights.
 func averaged(prefix string) bool {
 	return slices.Contains(strings.FieldsFunc(prefix, func(r rune) bool { return r == '.' || r == '_' }), "ema")
 }
@@ -174,7 +174,7 @@ func (m *Model) heads(l *Layout) map[string]bool {
 	return heads
 }
 
-// known says whether a layout knows a name as one that no model uses.
+// known reports whether a layout knows a name as one that no model uses.
 func (m *Model) known(name string) bool {
 	for i := range m.Layouts {
 		if m.Layouts[i].known(name) {
@@ -184,7 +184,7 @@ func (m *Model) known(name string) bool {
 	return false
 }
 
-// owns says whether a name is of a tensor of the model.
+// owns reports whether a name is of a tensor of the model.
 func (m *Model) owns(name string) bool {
 	for _, pattern := range m.Tensors {
 		if _, ok := translate(pattern, pattern, name); ok {

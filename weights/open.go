@@ -254,7 +254,7 @@ func OpenModel(path string, m Model, opts ...Option) (*File, error) {
 	return found, nil
 }
 
-// maxReasons bounds how many files a message tells about.
+// maxReasons bounds how many files a message explains.
 const maxReasons = 8
 
 func shortList(names []string) string {

@@ -22,11 +22,11 @@ const (
 
 var errNoRecord = errors.New("no record")
 
-// isZip tells by the first bytes of a file: torch.save since PyTorch 1.6, and
+// isZip recognizes a file by its first bytes: torch.save since PyTorch 1.6, and
 // TorchScript.
 func isZip(head []byte) bool { return bytes.HasPrefix(head, []byte("PK\x03\x04")) }
 
-// isPickle tells by the first bytes of a file: the old torch.save.
+// isPickle recognizes a file by its first bytes: the old torch.save.
 func isPickle(head []byte) bool {
 	return len(head) > 1 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5
 }
@@ -374,7 +374,7 @@ type walker struct {
 	names, steps int // bytes of names and values visited, at most
 }
 
-// holdsTensor says whether a tensor lies under a key of v. Where the steps end
+// holdsTensor reports whether a tensor lies under a key of v. Where the steps end
 // before one is found, walk reports it.
 func (w *walker) holdsTensor(v any, depth int) bool {
 	if w.steps--; w.steps < 0 || depth > maxDepth {

@@ -33,7 +33,7 @@ func measure(p cli.Picture, masks []sam.Mask) (covered float64, found string, er
 	return covered, fmt.Sprintf("%d of %d", n, len(p.Scene.Things)), nil
 }
 
-// anyLike tells whether one of the masks is much like the true one.
+// anyLike reports whether one of the masks is much like the true one.
 func anyLike(masks []sam.Mask, truth sam.Mask) (bool, error) {
 	for _, m := range masks {
 		if iou, err := sam.IoU(truth, m); err != nil || iou >= 0.5 {

@@ -53,7 +53,7 @@ func SAMFlag() *SAM {
 	return s
 }
 
-// Demo tells whether the model is the embedded one.
+// Demo reports whether the model is the embedded one.
 func (s *SAM) Demo() bool { return s.Name == "" }
 
 // Open loads the model.

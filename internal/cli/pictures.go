@@ -30,7 +30,7 @@ func ImageFlag() *Image {
 	return i
 }
 
-// Given tells whether there is a picture of the user's.
+// Given reports whether there is a picture of the user's.
 func (i *Image) Given() bool { return i.Path != "" }
 
 // Open reads the picture, or returns the embedded scenes of these numbers.

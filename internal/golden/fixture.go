@@ -195,7 +195,7 @@ func (o Override) apply(w []float32, shape []int) {
 	}
 }
 
-// selects tells whether element i lies under the index; null takes a whole axis.
+// selects reports whether element i lies under the index; null takes a whole axis.
 func (o Override) selects(i int, shape []int) bool {
 	for axis := len(shape) - 1; axis >= 0; axis-- {
 		at := i % shape[axis]

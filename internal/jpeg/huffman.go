@@ -95,7 +95,7 @@ func (r *bitReader) fill() {
 	r.acc &= ^(^uint64(0) >> uint(r.n))
 }
 
-// stuffed says whether a 0xff is data; else the marker is read.
+// stuffed reports whether a 0xff is data; else the marker is read.
 func (r *bitReader) stuffed() bool {
 	for r.pos < len(r.data) && r.data[r.pos] == 0xff {
 		r.pos++

@@ -16,7 +16,7 @@ func (b coefficients) at(i uint8) int16 { return int16(binary.LittleEndian.Uint1
 
 func (b coefficients) set(i uint8, v int16) { binary.LittleEndian.PutUint16(b[2*int(i):], uint16(v)) }
 
-// load tells whether all but the first are zero.
+// load reports whether all but the first are zero.
 func (b coefficients) load(dst *[64]int16) (flat bool) {
 	rest := int16(0)
 	for i := range dst {
@@ -56,7 +56,7 @@ func (d *decoder) beginProgressive() error {
 	return nil
 }
 
-// smoothed says whether libjpeg would smooth blocks, since of a component with
+// smoothed reports whether libjpeg would smooth blocks, since of a component with
 // DC the low frequencies are not exact.
 // Source: libjpeg-turbo jdcoefct.c:smoothing_ok.
 func (d *decoder) smoothed() bool {

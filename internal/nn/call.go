@@ -47,8 +47,8 @@ func (c *Call) End() {
 	c.pool.Put(c.Workspace)
 }
 
-// Report makes the steps from here on tell progress, a user's function or nil,
-// how many of total units are done.
+// Report makes the following steps call progress, a user's function or nil,
+// with the number of units done out of total.
 func (c *Call) Report(progress func(done, total int), total int) {
 	c.progress, c.done, c.total = progress, 0, total
 }

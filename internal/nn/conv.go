@@ -38,8 +38,8 @@ const (
 // tile is the side of a method's tiles; Patches have none.
 func (m Method) tile() int { return [...]int{1, 2, 4}[m] }
 
-// products is how many numbers a filter has, each of which every tile is
-// multiplied by: 9 per pixel, 4 with 2×2 tiles and 2.25 with 4×4.
+// products is how many numbers a filter has, by each of which a tile is
+// multiplied: 9 per pixel, or 4 with 2×2 tiles and 2.25 with 4×4.
 func (m Method) products() int { return [...]int{9, 16, 36}[m] }
 
 // Weights is how many floats the weights of a convolution take.
@@ -116,8 +116,9 @@ func (c *Conv3x3) Apply(r *Call, dst, src blas32.General, size image.Point, act 
 	})
 }
 
-// blockSize cuts total into blocks of about n, for workers to share; where that
-// makes only a few, into one, for workers to share what is done inside.
+// blockSize divides total into blocks of about n, which workers share. If there
+// would be only a few blocks, it makes one, inside of which workers share the
+// work.
 func blockSize(total, n int) int {
 	if n = max(n, 1); total <= 4*n {
 		return total

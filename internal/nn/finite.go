@@ -7,7 +7,7 @@ import (
 	"gonum.org/v1/gonum/blas/blas32"
 )
 
-// Finite tells numbers from NaN and the infinities.
+// Finite reports whether v is neither NaN nor infinite.
 func Finite(v float32) bool { return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0) }
 
 // NotFinite returns the first row of m that holds a value that is not finite,

@@ -90,7 +90,7 @@ func parsePNG(data []byte) (*pngFile, error) {
 			if kind != "IDAT" || f.width == 0 {
 				break
 			}
-			// What is there may suffice; the decompression tells.
+			// The data may suffice; decompression will show.
 			f.idat = append(f.idat, data[8:])
 			break
 		}
@@ -162,7 +162,7 @@ func (f *pngFile) header(b []byte) error {
 	return nil
 }
 
-// text keeps the texts that tell an orientation.
+// text keeps the texts that hold an orientation.
 func (f *pngFile) text(kind string, body []byte) {
 	key, rest, _ := bytes.Cut(body, []byte{0})
 	isXMP, isExif := string(key) == "XML:com.adobe.xmp", string(key) == "Raw profile type exif"

@@ -120,7 +120,7 @@ func (r *raster) isBilevel() bool {
 	return true
 }
 
-// isOpaque says whether every fourth byte is 255.
+// isOpaque reports whether every fourth byte is 255.
 func (r *raster) isOpaque() bool {
 	for y := range r.height {
 		row := r.row(y)

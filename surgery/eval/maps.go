@@ -79,7 +79,7 @@ func peak(heat *surgery.HeatMap) int {
 	return y*heat.Width + x
 }
 
-// inside says whether a pixel, counted from the mask's corner, is at least half
+// inside reports whether a pixel, counted from the mask's corner, is at least half
 // opaque.
 func inside(mask *image.Alpha, x, y int) bool { return mask.Pix[y*mask.Stride+x] >= 128 }
 
