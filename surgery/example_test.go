@@ -139,8 +139,8 @@ func Example() {
 			fmt.Println(err)
 			return
 		}
-		x, y := heat.Peak()
-		fmt.Printf("%s: hottest on it: %v\n", labels[label], scene.Mask(i).AlphaAt(x, y).A > 0)
+		at := heat.Peak()
+		fmt.Printf("%s: hottest on it: %v\n", labels[label], scene.Mask(i).AlphaAt(at.X, at.Y).A > 0)
 	}
 	// Output:
 	// triangle: hottest on it: true

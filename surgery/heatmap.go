@@ -102,13 +102,17 @@ func stretch(k simd.Kernel, values []float32) error {
 	return nil
 }
 
-// Peak returns the pixel of the largest value, the first one row by row.
-func (m *HeatMap) Peak() (x, y int) {
+// Peak returns the pixel of the largest value, the first one row by row; (0, 0)
+// for a map without pixels.
+func (m *HeatMap) Peak() image.Point {
+	if m == nil {
+		return image.Point{}
+	}
 	best := 0
 	for i, v := range m.Values {
 		if v > m.Values[best] {
 			best = i
 		}
 	}
-	return best % max(m.Width, 1), best / max(m.Width, 1)
+	return image.Pt(best%max(m.Width, 1), best/max(m.Width, 1))
 }

@@ -17,9 +17,13 @@ const Ignore = 1<<16 - 1
 
 const maxClasses = Ignore
 
-// NewLabelMap returns a map whose pixels all have class 0.
-func NewLabelMap(width, height int) *LabelMap {
-	return &LabelMap{width, height, make([]uint16, width*height)}
+// NewLabelMap returns a map of a picture of the given size in pixels, whose pixels
+// all have class 0. A size without pixels gives an empty map.
+func NewLabelMap(size image.Point) *LabelMap {
+	if size.X < 1 || size.Y < 1 {
+		size = image.Point{}
+	}
+	return &LabelMap{size.X, size.Y, make([]uint16, size.X*size.Y)}
 }
 
 // At returns the label of a pixel, Ignore outside the map.

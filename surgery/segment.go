@@ -70,7 +70,7 @@ func (s *segmenter) label(ctx context.Context, workers *simd.Workers, img image.
 		return nil, err
 	}
 	k := scores[0].k()
-	out := NewLabelMap(m.size.X, m.size.Y)
+	out := NewLabelMap(m.size)
 	team, err := workers.Team(ctx)
 	if err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func TestScratchShrinks(t *testing.T) {
 		require.NoError(t, err, fmt.Sprint(side))
 	}
 	c, fresh := tiny.model(t), tiny.model(t)
-	native := c.config.Vision.Size()
+	native := c.config.Vision.Size().X
 	encode(c, native)
 	encode(fresh, native)
 	start := live()

@@ -65,12 +65,9 @@ func (c *VisionConfig) attentionWidth() int {
 	return c.Width
 }
 
-// Size is the width in pixels of the pictures that the model was trained on.
-func (c VisionConfig) Size() int { return c.input().X }
-
-// input is the size in pixels of the pictures that the model was trained on:
-// its cells, and any remaining pixels that a configuration gives.
-func (c VisionConfig) input() image.Point {
+// Size is the size in pixels of the pictures that the model was trained on: its
+// cells, and any remaining pixels that a configuration gives.
+func (c VisionConfig) Size() image.Point {
 	if c.Image != (image.Point{}) {
 		return c.Image
 	}

@@ -48,7 +48,7 @@ func (t transform) geometry(size image.Point, c *Config) (g geometry, err error)
 	if size.X < 1 || size.Y < 1 {
 		return g, fmt.Errorf("vit: %w: picture of %d×%d pixels", ErrSize, size.X, size.Y)
 	}
-	resized, n := c.Vision.input(), t.n
+	resized, n := c.Vision.Size(), t.n
 	if t.kind != native {
 		resized = image.Pt(n, n)
 	}

@@ -19,7 +19,7 @@ func (l *loader) resNet(c *Config) *resNet {
 	v := &c.Vision
 	t := &resNet{width: v.Width}
 	budget := winogradFloats
-	size := afterConv1(v.input())
+	size := afterConv1(v.Size())
 	t.conv1 = l.convolution("visual.conv1.weight", "visual.bn1", v.Width/2, 3, 3, v.Eps)
 	t.conv2 = l.conv3x3("visual.conv2.weight", "visual.bn2", v.Width/2, v.Width/2, size, v.Eps, &budget)
 	t.conv3 = l.conv3x3("visual.conv3.weight", "visual.bn3", v.Width, v.Width/2, size, v.Eps, &budget)

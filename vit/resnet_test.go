@@ -120,7 +120,7 @@ func TestResNetConfig(t *testing.T) {
 	v := c.Config().Vision
 	require.Equal(t, VisionConfig{Patch: 32, Grid: image.Pt(4, 4), Width: 8, Layers: 5, Heads: 4,
 		Stages: [4]int{1, 1, 2, 1}, Activation: simd.ReLU, Eps: 1e-5}, v)
-	require.Equal(t, 128, v.Size())
+	require.Equal(t, image.Pt(128, 128), v.Size())
 	p, err := c.Preprocess(scene(100, 70), ShortSide(128))
 	require.NoError(t, err)
 	require.Equal(t, image.Pt(192, 128), image.Pt(p.Width, p.Height))
@@ -169,7 +169,7 @@ func TestPublished(t *testing.T) {
 // checkPublished compares with features that tools/peers/published.py wrote,
 // at two sizes and with and without surgery.
 func checkPublished(t *testing.T, c *CLIP, model string, native int) {
-	require.Equal(t, native, c.Config().Vision.Size())
+	require.Equal(t, image.Pt(native, native), c.Config().Vision.Size())
 	var cases []struct {
 		Model, Plan string
 		Side        int

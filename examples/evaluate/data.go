@@ -61,7 +61,7 @@ func open() (*dataset, error) {
 func openAll() (*dataset, error) {
 	switch {
 	case *vocDir != "":
-		items, err := eval.OpenVOC(os.DirFS(*vocDir), eval.VOC{Pictures: *pictures, Labels: *labelsDir, List: *list, WithoutZero: *noZero})
+		items, err := eval.OpenVOC(os.DirFS(*vocDir), eval.VOC{Pictures: *pictures, Labels: *labelMaps, List: *list, WithoutZero: *noZero})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", *vocDir, err)
 		}
@@ -93,7 +93,7 @@ func itemsOf(scenes []shapes.Scene) []eval.Item {
 		for _, t := range s.Things {
 			names = append(names, t.Shape)
 		}
-		labels := surgery.NewLabelMap(s.Semantic.Rect.Dx(), s.Semantic.Rect.Dy())
+		labels := surgery.NewLabelMap(s.Semantic.Rect.Size())
 		for i, c := range s.Semantic.Pix {
 			labels.Labels[i] = uint16(c)
 		}

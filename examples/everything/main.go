@@ -30,7 +30,7 @@ var (
 	nms        = flag.Float64("nms", 0.7, "IoU of bounding boxes above which the worse mask is dropped")
 	crops      = flag.Int("crops", 0, "layers of crops that are asked too, each with a grid of its own")
 	minArea    = flag.Int("min-area", 0, "pixels under which holes and islands are removed")
-	size       = flag.Int("size", 0, "longest side of SAM's input, in pixels; default: the model's own")
+	size       = cli.SizeFlag("longest side of SAM's input", "the model's own")
 	out        = cli.OutFlag()
 )
 

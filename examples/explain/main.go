@@ -25,7 +25,7 @@ var (
 	images     = cli.ImageFlag()
 	labels     = cli.TextsFlag("labels", "labels; default: the nouns of the scenes, or of all of them for -image")
 	singles    = cli.TextsFlag("text", "texts explained one by one; default: the labels")
-	size       = flag.Int("size", 0, "side of the larger input, in pixels; default: twice the model's own")
+	size       = cli.SizeFlag("side of the larger input", "twice the model's own")
 	raw        = flag.Bool("raw", true, "draw raw CLIP's maps too")
 	colors     = cli.ColorsFlag("jet")
 	templates  = cli.TemplatesFlag()
@@ -51,7 +51,7 @@ func run(ctx context.Context) error {
 	}
 	clock.Lap("texts")
 	if *size == 0 {
-		*size = 2 * clip.Config().Vision.Size()
+		*size = 2 * clip.Config().Vision.Size().X
 	}
 	s := newSheet()
 	for _, p := range pictures {

@@ -51,8 +51,7 @@ func (s *sheet) draw(p cli.Picture, t *texts, maps []explained) error {
 				return err
 			}
 			row = append(row, draw.Tile{Picture: overlay, Caption: m.method})
-			x, y := heat.Peak()
-			s.table.Row(p.Name, label, score, m.method, fmt.Sprintf("(%d, %d)", x, y), file)
+			s.table.Row(p.Name, label, score, m.method, heat.Peak(), file)
 		}
 		for len(row) < s.columns {
 			row = append(row, draw.Tile{Picture: &image.Gray{Pix: []uint8{255}, Stride: 1, Rect: image.Rect(0, 0, 1, 1)}})

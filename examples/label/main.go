@@ -30,7 +30,7 @@ var (
 	classFile  = flag.String("classes", "", "file of classes, one a line with its synonyms; a line that begins with - has no text")
 	planName   = flag.String("plan", "CLIPSurgery", "plan of the image tower")
 	features   = flag.Bool("features", false, "take feature surgery's scores instead of plain cosines")
-	size       = flag.Int("size", 0, "side of the input, in pixels; default: the model's own")
+	size       = cli.SizeFlag("side of the input", "the model's own")
 	windows    = cli.WindowsFlag()
 	threshold  = flag.Float64("threshold", 0, "probability under which a pixel becomes the first class")
 	scale      = flag.Float64("scale", 40, "logit scale of the softmax that -threshold looks at")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"image"
 	"os"
 	"path/filepath"
 	"testing"
@@ -59,7 +60,7 @@ func TestOptionsExclude(t *testing.T) {
 }
 
 func TestRightAndShares(t *testing.T) {
-	truth, found := surgery.NewLabelMap(20, 10), surgery.NewLabelMap(20, 10)
+	truth, found := surgery.NewLabelMap(image.Pt(20, 10)), surgery.NewLabelMap(image.Pt(20, 10))
 	for i := range truth.Labels {
 		truth.Labels[i] = uint16(i % 4)
 		found.Labels[i] = uint16(i % 2)

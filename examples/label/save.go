@@ -15,7 +15,7 @@ func truthOf(p cli.Picture) *surgery.LabelMap {
 	if p.Scene == nil || *classFile != "" || len(*labels) > 0 {
 		return nil
 	}
-	truth := surgery.NewLabelMap(p.Scene.Semantic.Rect.Dx(), p.Scene.Semantic.Rect.Dy())
+	truth := surgery.NewLabelMap(p.Scene.Semantic.Rect.Size())
 	for i, c := range p.Scene.Semantic.Pix {
 		truth.Labels[i] = uint16(c)
 	}

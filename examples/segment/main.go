@@ -34,7 +34,7 @@ var (
 	points  = flag.String("points", "", `clicks on (+) and beside (-) an object, "x,y,+;x,y,-", in pixels of the picture`)
 	box     = flag.String("box", "", "box around an object, x0,y0,x1,y1")
 
-	size       = flag.Int("size", 0, "side of CLIP's input, in pixels, 512 in the reference's demo; default: the model's own")
+	size       = cli.SizeFlag("side of CLIP's input, 512 in the reference's demo", "the model's own")
 	components = flag.Bool("components", false, "prompt for each part of a heat map by itself")
 	rerank     = flag.Bool("rerank", false, "let the heat map choose among SAM's guesses")
 	presence   = flag.Float64("min-presence", math.Inf(-1), "least presence of a label that is cut out")

@@ -25,7 +25,7 @@ var (
 	checkpoint = cli.CLIPFlag()
 	images     = cli.ImageFlag()
 	text       = flag.String("text", "", "sentence; default: captions of the scenes")
-	size       = flag.Int("size", 0, "side of the input, in pixels; default: the model's own")
+	size       = cli.SizeFlag("side of the input", "the model's own")
 	maps       = flag.Int("maps", 5, "how many tokens' maps to draw, the best supported first")
 	colors     = cli.ColorsFlag("viridis")
 	out        = cli.OutFlag()

@@ -51,3 +51,8 @@ func (i *Image) Open(scenes ...int) ([]Picture, error) {
 	}
 	return pictures, nil
 }
+
+// SizeFlag defines the flag -size, of which 0 is the default.
+func SizeFlag(what, byDefault string) *int {
+	return flag.Int("size", 0, what+", in pixels; default: "+byDefault)
+}

@@ -110,7 +110,7 @@ func TestOverlayLabels(t *testing.T) {
 	require.Equal(t, []uint8{114, 50, 50, 255, 100, 100, 100, 255}, got.Pix)
 	_, err = OverlayLabels(img, m, color.Palette{color.Black})
 	require.ErrorIs(t, err, surgery.ErrLabel)
-	_, err = OverlayLabels(img, surgery.NewLabelMap(1, 1), nil)
+	_, err = OverlayLabels(img, surgery.NewLabelMap(image.Pt(1, 1)), nil)
 	require.ErrorIs(t, err, ErrSize)
 }
 

@@ -115,7 +115,7 @@ func paint(objects []cocoObject, width, height int) (*surgery.LabelMap, error) {
 	slices.SortStableFunc(objects, func(a, b cocoObject) int {
 		return cmp.Or(cmp.Compare(b.Crowd, a.Crowd), cmp.Compare(b.Area, a.Area))
 	})
-	m := surgery.NewLabelMap(width, height)
+	m := surgery.NewLabelMap(image.Pt(width, height))
 	for i, o := range objects {
 		mask, err := segmentation(o.Segmentation, image.Pt(width, height))
 		if err != nil {

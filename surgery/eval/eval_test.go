@@ -183,7 +183,7 @@ func random(t *testing.T, r *rand.Rand) ([]*surgery.Scores, *surgery.Vocabulary,
 		s.Data[i] = r.Float32()
 	}
 	v := &surgery.Vocabulary{Classes: make([]string, classes), Text: blas32.General{Rows: classes, Cols: 1, Stride: 1}, Of: choose(classes, nil)}
-	truth := surgery.NewLabelMap(size.X, size.Y)
+	truth := surgery.NewLabelMap(size)
 	first, some := r.IntN(classes), 2+r.IntN(classes-2)
 	for i := range truth.Labels {
 		if truth.Labels[i] = uint16((first + r.IntN(some)) % classes); r.IntN(9) == 0 {
@@ -263,7 +263,7 @@ func TestScoreErrors(t *testing.T) {
 	ctx := context.Background()
 	require.ErrorIs(t, must(NewScore(5)).Add(ctx, nil, scores, v, truth), ErrMismatch)
 	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{Labels: truth.Labels, Shown: make([]bool, 3)}), ErrMismatch)
-	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{Labels: surgery.NewLabelMap(3, 3)}), ErrMismatch)
+	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{Labels: surgery.NewLabelMap(image.Pt(3, 3))}), ErrMismatch)
 	require.ErrorIs(t, s.Add(ctx, nil, scores, v, Truth{}), ErrMismatch)
 	require.Equal(t, must(NewScore(6)), s)
 	clear(scores[0].Data)

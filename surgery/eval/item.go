@@ -72,7 +72,7 @@ func decodeLabels(data []byte) (*surgery.LabelMap, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	m := surgery.NewLabelMap(config.Width, config.Height)
+	m := surgery.NewLabelMap(image.Pt(config.Width, config.Height))
 	small := func(pix []uint8, stride int) {
 		for i := range m.Labels {
 			v := uint16(pix[i/m.Width*stride+i%m.Width])

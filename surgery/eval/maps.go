@@ -46,7 +46,7 @@ func (m *Maps) Add(heat *surgery.HeatMap, mask *image.Alpha) (bool, error) {
 			return false, fmt.Errorf("eval: %w: %v in a heat map", ErrValue, v)
 		}
 		in := 0
-		if inside(mask, i%heat.Width, i/heat.Width) {
+		if inside(mask, image.Pt(i%heat.Width, i/heat.Width)) {
 			in = 1
 		}
 		n := 0
@@ -67,21 +67,16 @@ func (m *Maps) Add(heat *surgery.HeatMap, mask *image.Alpha) (bool, error) {
 	}
 	m.Contrast.add(sum[1]/float64(count[1]) - sum[0]/float64(count[0]))
 	hit := 0.0
-	if inside(mask, peak(heat)%heat.Width, peak(heat)/heat.Width) {
+	if inside(mask, heat.Peak()) {
 		hit = 1
 	}
 	m.Pointing.add(hit)
 	return true, nil
 }
 
-func peak(heat *surgery.HeatMap) int {
-	x, y := heat.Peak()
-	return y*heat.Width + x
-}
-
 // inside reports whether a pixel, counted from the mask's corner, is at least half
 // opaque.
-func inside(mask *image.Alpha, x, y int) bool { return mask.Pix[y*mask.Stride+x] >= 128 }
+func inside(mask *image.Alpha, p image.Point) bool { return mask.Pix[p.Y*mask.Stride+p.X] >= 128 }
 
 // Merge adds the maps of other.
 func (m *Maps) Merge(other *Maps) {
@@ -136,7 +131,8 @@ func (m *Masks) Add(mask, truth *image.Alpha) error {
 	both, either := 0, 0
 	for y := range size.Y {
 		for x := range size.X {
-			a, b := inside(mask, x, y), inside(truth, x, y)
+			at := image.Pt(x, y)
+			a, b := inside(mask, at), inside(truth, at)
 			if a && b {
 				both++
 			}
