@@ -54,7 +54,7 @@ func benchmarkDecoder(b *testing.B, n int) {
 	}
 	r := m.call(b)
 	for b.Loop() {
-		err := m.predictLowRes(r, e, prompts, func([]lowResult) error { return nil })
+		err := m.predictLowRes(r, e, prompts, predictOptions{}, func([]lowResult) error { return nil })
 		require.NoError(b, err)
 	}
 	b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N*n), "ms/prompt")

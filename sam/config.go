@@ -22,9 +22,10 @@ type Config struct {
 	ImageSize int // longest side of the input, pixels
 	PatchSize int // pixels per side of a grid cell
 
-	// The image encoder: one of the two.
-	ViT  *ViTConfig
-	Tiny *TinyViTConfig
+	// The image encoder: one of the three. Hiera is SAM 2's.
+	ViT   *ViTConfig
+	Tiny  *TinyViTConfig
+	Hiera *HieraConfig
 
 	PromptWidth   int     // channels of embeddings and decoder tokens
 	MaskChannels  int     // of mask prompts, in the middle of their convolutions
@@ -81,7 +82,11 @@ func (s sizes) count(format string) int {
 // Meta's values.
 func configOf(view *weights.View) *Config {
 	s := sizes{view}
-	const d, p = "mask_decoder.", "prompt_encoder."
+	d, p := "mask_decoder.", "prompt_encoder."
+	second := view.Has("image_encoder.trunk.pos_embed_window")
+	if second {
+		d, p = "sam_"+d, "sam_"+p
+	}
 	c := &Config{
 		PromptWidth:   s.at(d+"iou_token.weight", 2, 1),
 		MaskChannels:  s.at(p+"mask_downscaling.3.weight", 4, 0),
@@ -95,6 +100,11 @@ func configOf(view *weights.View) *Config {
 		IoUHidden:     s.at(d+"iou_prediction_head.layers.0.weight", 2, 0),
 	}
 	const e = "image_encoder."
+	if second {
+		c.DecoderHidden = s.at(d+"transformer.layers.0.mlp.layers.0.weight", 2, 0)
+		c.ImageSize, c.PatchSize, c.Hiera = hieraSide, hieraCell, hieraOf(s)
+		return c
+	}
 	if view.Has(e + "patch_embed.seq.0.c.weight") {
 		c.ImageSize, c.PatchSize, c.Tiny = tinySide, tinyPatch, &TinyViTConfig{}
 		for i := range c.Tiny.Widths {
@@ -155,6 +165,9 @@ func (c *Config) settings(config []byte, metadata map[string]string) error {
 			return fmt.Errorf("%w: metadata decoder_num_heads: %w", ErrConfig, err)
 		}
 		c.DecoderHeads = n
+	}
+	if c.Hiera != nil {
+		return c.hieraSettings(config)
 	}
 	if config == nil {
 		return nil
@@ -235,6 +248,14 @@ func (c *Config) ranges() []sizeRange {
 				sizeRange{fmt.Sprintf("relative positions of block %d", i), v.Tables[i], 1, 2*maxSide - 1, 1})
 		}
 	}
+	if h := c.Hiera; h != nil {
+		all = append(all, sizeRange{"window positions", h.Windows[0], 1, maxSide, 1}, sizeRange{"background positions", h.Background, 1, maxSide, 1})
+		for i := range h.Widths {
+			all = append(all,
+				sizeRange{fmt.Sprintf("width of stage %d", i), h.Widths[i], 1, maxWidth, 1},
+				sizeRange{fmt.Sprintf("blocks of stage %d", i), h.Blocks[i], 1, maxLayers, 1})
+		}
+	}
 	if t := c.Tiny; t != nil {
 		for i := range t.Widths {
 			all = append(all,
@@ -276,6 +297,9 @@ func (c *Config) check() error {
 			return bad("layer norm epsilon is %v, want 0 to 1", eps)
 		}
 	}
+	if c.Hiera != nil {
+		return c.checkHiera()
+	}
 	if c.Tiny != nil {
 		for i, w := range c.Tiny.Widths {
 			if w%tinyHeads[i] != 0 {
@@ -305,12 +329,18 @@ func (c *Config) fits(grid int) bool {
 	if c.ViT != nil {
 		widest = max(widest, c.ViT.Width)
 	}
+	if c.Hiera != nil {
+		widest = max(widest, 3*16*c.Hiera.Widths[0]) // of the first stage's cells
+	}
 	return cells <= maxCells && cells*int64(widest) <= maxFeatures
 }
 
 func (c *Config) encoderEps() float32 {
 	if c.ViT != nil {
 		return c.ViT.Eps
+	}
+	if c.Hiera != nil {
+		return c.Hiera.Eps
 	}
 	return tinyEps
 }

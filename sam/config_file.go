@@ -18,6 +18,9 @@ type expected struct {
 // for those that [Config.settings] honors. All others are harmless.
 // Source: huggingface/transformers models/sam/configuration_sam.py.
 func (c *Config) configKeys() []expected {
+	if c.Hiera != nil {
+		return c.hieraKeys()
+	}
 	number := func(n int) float64 { return float64(n) }
 	const vision, prompt, decoder = "vision_config", "prompt_encoder_config", "mask_decoder_config"
 	all := []expected{
@@ -59,6 +62,10 @@ func (c *Config) configKeys() []expected {
 // preprocessorKeys are those of preprocessor_config.json.
 // Source: huggingface/transformers models/sam/image_processing_sam.py.
 func (c *Config) preprocessorKeys() []expected {
+	size := expected{"size", "longest_edge", float64(c.ImageSize)}
+	if c.Hiera != nil {
+		size = expected{"size", "height", float64(c.ImageSize)}
+	}
 	return []expected{
 		{"", "do_resize", true},
 		{"", "do_rescale", true},
@@ -67,7 +74,7 @@ func (c *Config) preprocessorKeys() []expected {
 		{"", "rescale_factor", 1. / 255},
 		{"", "image_mean", []any{0.485, 0.456, 0.406}},
 		{"", "image_std", []any{0.229, 0.224, 0.225}},
-		{"size", "longest_edge", float64(c.ImageSize)},
+		size,
 	}
 }
 

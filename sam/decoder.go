@@ -1,6 +1,7 @@
 package sam
 
 import (
+	"math"
 	"strconv"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
@@ -16,6 +17,7 @@ import (
 // On the image side, what does not depend on the prompt is computed once per
 // picture.
 type decoder struct {
+	objectToken          blas32.General // 1 × width, of SAM 2
 	iouToken, maskTokens blas32.General // 1 and masks × width
 	layers               []twoWayLayer
 	final                tokensToImage
@@ -23,6 +25,7 @@ type decoder struct {
 	upscaling            upscaling
 	hyper                []perceptron // per mask
 	iou                  perceptron
+	object               perceptron // of SAM 2
 }
 
 // twoWayLayer is one layer of the two-way transformer.
@@ -47,8 +50,11 @@ const (
 )
 
 func loadDecoder(l *loader, c *Config) *decoder {
-	const p = "mask_decoder."
-	w := c.PromptWidth
+	p, w := l.decoder(), c.PromptWidth
+	mlp := [2]string{"mlp.lin1", "mlp.lin2"}
+	if l.second {
+		mlp = [2]string{"mlp.layers.0", "mlp.layers.1"}
+	}
 	d := &decoder{
 		iouToken:   l.Matrix(p+"iou_token.weight", 1, w),
 		maskTokens: l.Matrix(p+"mask_tokens.weight", c.Masks, w),
@@ -71,8 +77,8 @@ func loadDecoder(l *loader, c *Config) *decoder {
 			toImage: loadTokensToImage(l, q+"cross_attn_token_to_image", c),
 			norm2:   l.Norm(q+"norm2", w, c.DecoderEps),
 			mlp: nn.MLP{
-				In:  l.linear(q+"mlp.lin1", c.DecoderHidden, w),
-				Out: l.linear(q+"mlp.lin2", w, c.DecoderHidden),
+				In:  l.linear(q+mlp[0], c.DecoderHidden, w),
+				Out: l.linear(q+mlp[1], w, c.DecoderHidden),
 				Act: simd.ReLU,
 			},
 			norm3:    l.Norm(q+"norm3", w, c.DecoderEps),
@@ -80,11 +86,18 @@ func loadDecoder(l *loader, c *Config) *decoder {
 			norm4:    l.Norm(q+"norm4", w, c.DecoderEps),
 		}
 	}
+	if l.second {
+		d.objectToken = l.Matrix(p+"obj_score_token.weight", 1, w)
+		d.object = loadPerceptron(l, p+"pred_obj_score_head", w, w, 1, 3)
+	}
 	return d
 }
 
+// second reports whether the decoder is SAM 2's.
+func (d *decoder) second() bool { return d.object != nil }
+
 // outputTokens is the number of tokens that do not come from the prompt.
-func (d *decoder) outputTokens() int { return 1 + d.maskTokens.Rows }
+func (d *decoder) outputTokens() int { return d.objectToken.Rows + 1 + d.maskTokens.Rows }
 
 func loadPerceptron(l *loader, prefix string, in, hidden, out, depth int) perceptron {
 	p := make(perceptron, depth)
@@ -124,6 +137,9 @@ type imageSide struct {
 	keys      blas32.General // cells × inner, of the first tokens-to-image attention
 	values    blas32.General
 	queries   blas32.General // of the first image-to-tokens attention
+	// fine are SAM 2's features of 4 and 2 times the resolution, the 16 and 4
+	// squares of each cell together, as upscaling has them.
+	fine [2][]float32
 }
 
 // imageSide prepares a picture's features, with the dense prompt dense: one
@@ -234,7 +250,7 @@ func (l *twoWayLayer) selfAttention(r *nn.Call, p *promptBatch, first bool) {
 
 // masks predicts the masks lo ≤ i < hi of every prompt that passed the
 // transformer: their logits, a row per prompt, and the quality of all masks.
-func (d *decoder) masks(r *nn.Call, p *promptBatch, grid, lo, hi int) (logits, iou blas32.General) {
+func (d *decoder) masks(r *nn.Call, p *promptBatch, side *imageSide, grid, lo, hi int) (logits, iou blas32.General) {
 	width := p.queries.Cols
 	logits = r.Matrix(p.n, (hi-lo)*16*grid*grid)
 	iou = r.Matrix(p.n, len(d.hyper))
@@ -244,12 +260,50 @@ func (d *decoder) masks(r *nn.Call, p *promptBatch, grid, lo, hi int) (logits, i
 	token := func(i int) blas32.General {
 		return nn.Cols(nn.Matrix(p.queries.Data, p.n, p.tokens*width), i*width, width)
 	}
-	d.iou.apply(r, iou, token(0))
+	first := d.objectToken.Rows // the token behind that of the object
+	d.iou.apply(r, iou, token(first))
+	if d.second() {
+		for i, v := range iou.Data {
+			iou.Data[i] = sigmoid(v)
+		}
+	}
 	eighth := width / 8
 	hyper := r.Matrix(p.n, (hi-lo)*eighth)
 	for i := lo; i < hi; i++ {
-		d.hyper[i].apply(r, nn.Cols(hyper, (i-lo)*eighth, eighth), token(1+i))
+		d.hyper[i].apply(r, nn.Cols(hyper, (i-lo)*eighth, eighth), token(first+1+i))
 	}
-	d.upscaling.masks(r, logits.Data, p.cells, p.n, grid, nn.Matrix(hyper.Data, p.n*(hi-lo), eighth))
+	d.upscaling.masks(r, logits.Data, p.cells, side.fine, p.n, grid, nn.Matrix(hyper.Data, p.n*(hi-lo), eighth))
 	return logits, iou
+}
+
+func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
+
+// objects returns the object score of every prompt that passed the transformer,
+// a logit; nil of SAM 1.
+func (d *decoder) objects(r *nn.Call, p *promptBatch) []float32 {
+	if !d.second() {
+		return nil
+	}
+	scores := r.Matrix(p.n, 1)
+	width := p.queries.Cols
+	d.object.apply(r, scores, nn.Cols(nn.Matrix(p.queries.Data, p.n, p.tokens*width), 0, width))
+	return scores.Data
+}
+
+// squares orders features of a resolution of n times the grid, rows row by row,
+// by cells, and within a cell by halves: first the squares of twice the grid's
+// resolution, row by row, then theirs.
+func squares(features blas32.General, grid, n int) []float32 {
+	width := features.Cols
+	out := make([]float32, len(features.Data))
+	for i := range grid * grid {
+		for sub := range n * n {
+			y, x := sub/2, sub%2
+			if n == 4 {
+				y, x = sub>>3*2+sub>>1&1, sub>>2&1*2+sub&1
+			}
+			copy(out[(i*n*n+sub)*width:][:width], row(features, (i/grid*n+y)*n*grid+i%grid*n+x))
+		}
+	}
+	return out
 }

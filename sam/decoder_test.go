@@ -26,7 +26,7 @@ func TestDecoder(t *testing.T) {
 		f.Value(t, "prompts", &prompts)
 		prompt := prompts[0].prompt(t)
 		r, d := m.call(t), m.decoder
-		tokens := r.Matrix(5+prompt.tokens(), m.config.PromptWidth)
+		tokens := r.Matrix(5+m.prompts.tokens(&prompt), m.config.PromptWidth)
 		m.initialTokens(tokens, e, &prompt)
 
 		var before []float32 // queries before the attention to the image

@@ -27,6 +27,9 @@ var ErrEmbedding = errors.New("embedding")
 // about two and a half times its own memory.
 type Embedding struct {
 	features blas32.General
+	// fine are SAM 2's features of 4 and 2 times the grid's resolution, an eighth
+	// and a quarter as wide.
+	fine     [2]blas32.General
 	grid     int         // cells per side
 	side     int         // pixels per side of the padded input
 	original image.Point // the picture
@@ -38,10 +41,28 @@ type Embedding struct {
 	owner  *Model
 }
 
+// newEmbedding is an embedding of zeros; fine says that it is SAM 2's.
+func newEmbedding(grid, side, width int, fine bool) *Embedding {
+	matrix := func(rows, cols int) blas32.General { return nn.Matrix(make([]float32, rows*cols), rows, cols) }
+	e := &Embedding{features: matrix(grid*grid, width), grid: grid, side: side}
+	if fine {
+		e.fine = [2]blas32.General{matrix(16*grid*grid, width/8), matrix(4*grid*grid, width/4)}
+	}
+	return e
+}
+
+// second reports whether the embedding is SAM 2's.
+func (e *Embedding) second() bool { return e.fine[0].Rows > 0 }
+
 // upsampler brings logits of the decoder to the picture.
 func (e *Embedding) upsampler() *upsampler {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.up == nil && e.second() {
+		// Logits are stretched to the picture in one step.
+		low := 4 * e.grid
+		e.up = newUpsampler(low, low, image.Pt(low, low), e.original)
+	}
 	if e.up == nil {
 		e.up = newUpsampler(4*e.grid, e.side, e.input, e.original)
 	}
@@ -89,10 +110,20 @@ func (e *Embedding) check(m *Model) error {
 	if e.features.Cols != m.config.PromptWidth {
 		return fmt.Errorf("sam: %w: width %d, the model's is %d", ErrEmbedding, e.features.Cols, m.config.PromptWidth)
 	}
+	if e.second() != (m.config.Hiera != nil) {
+		return fmt.Errorf("sam: %w: it is of a %s, the model is a %s", ErrEmbedding, kindOf(e.second()), kindOf(m.config.Hiera != nil))
+	}
 	if !m.config.fits(e.grid) {
 		return fmt.Errorf("sam: %w: grid of %d×%d cells, too many for the model's %d masks", ErrEmbedding, e.grid, e.grid, m.config.Masks)
 	}
 	return nil
+}
+
+func kindOf(second bool) string {
+	if second {
+		return "SAM 2"
+	}
+	return "SAM"
 }
 
 // A saved embedding is a header of ten little-endian 32-bit words, the
@@ -100,6 +131,8 @@ func (e *Embedding) check(m *Model) error {
 const (
 	embeddingMagic   = "SAM embedding\r\n\x00" // 16 bytes
 	embeddingVersion = 1
+	// embeddingVersion2 is SAM 2's, which has the fine features behind the others.
+	embeddingVersion2 = 2
 )
 
 type embeddingHeader struct {
@@ -121,6 +154,9 @@ func (e *Embedding) WriteTo(w io.Writer) (int64, error) {
 		OriginalX: uint32(e.original.X), OriginalY: uint32(e.original.Y),
 		InputX: uint32(e.input.X), InputY: uint32(e.input.Y),
 	}
+	if e.second() {
+		h.Version = embeddingVersion2
+	}
 	copy(h.Magic[:], embeddingMagic)
 	sum := sha256.New()
 	out := &countingWriter{w: w}
@@ -129,17 +165,27 @@ func (e *Embedding) WriteTo(w io.Writer) (int64, error) {
 		return out.n, err
 	}
 	buf := make([]byte, 0, 4*e.features.Cols)
-	for i := range e.features.Rows {
-		buf = buf[:0]
-		for _, v := range row(e.features, i) {
-			buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
-		}
-		if _, err := both.Write(buf); err != nil {
-			return out.n, err
+	for _, m := range e.parts() {
+		for i := range m.Rows {
+			buf = buf[:0]
+			for _, v := range row(m, i) {
+				buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(v))
+			}
+			if _, err := both.Write(buf); err != nil {
+				return out.n, err
+			}
 		}
 	}
 	_, err := out.Write(sum.Sum(nil))
 	return out.n, err
+}
+
+// parts are the matrices of the embedding, in the order in which they are saved.
+func (e *Embedding) parts() []blas32.General {
+	if e.second() {
+		return []blas32.General{e.features, e.fine[0], e.fine[1]}
+	}
+	return []blas32.General{e.features}
 }
 
 type countingWriter struct {
@@ -166,17 +212,25 @@ func ReadEmbedding(r io.Reader) (*Embedding, error) {
 	if string(h.Magic[:]) != embeddingMagic {
 		return nil, fmt.Errorf("sam: %w: not a saved embedding", ErrEmbedding)
 	}
-	if h.Version != embeddingVersion {
-		return nil, fmt.Errorf("sam: %w: version %d, want %d", ErrEmbedding, h.Version, embeddingVersion)
+	if h.Version != embeddingVersion && h.Version != embeddingVersion2 {
+		return nil, fmt.Errorf("sam: %w: version %d, want %d or %d", ErrEmbedding, h.Version, embeddingVersion, embeddingVersion2)
 	}
 	e, err := h.embedding()
 	if err != nil {
 		return nil, err
 	}
 	cells, width := e.grid*e.grid, int(h.Width)
-	data, err := readFloats(r, sum, cells*width)
-	if err != nil {
-		return nil, err
+	sizes := [][2]int{{cells, width}}
+	if h.Version == embeddingVersion2 {
+		sizes = append(sizes, [2]int{16 * cells, width / 8}, [2]int{4 * cells, width / 4})
+	}
+	var parts []blas32.General
+	for _, s := range sizes {
+		data, err := readFloats(r, sum, s[0]*s[1])
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, nn.Matrix(data, s[0], s[1]))
 	}
 	want := make([]byte, sha256.Size)
 	if _, err := io.ReadFull(r, want); err != nil {
@@ -185,12 +239,15 @@ func ReadEmbedding(r io.Reader) (*Embedding, error) {
 	if !bytes.Equal(want, sum.Sum(nil)) {
 		return nil, fmt.Errorf("sam: %w: checksum does not match, the data are damaged", ErrEmbedding)
 	}
-	e.features = nn.Matrix(data, cells, width)
-	for i, v := range data {
-		if !nn.Finite(v) {
-			return nil, fmt.Errorf("sam: %w: value %d is %v", ErrEmbedding, i, v)
+	for _, m := range parts {
+		for i, v := range m.Data {
+			if !nn.Finite(v) {
+				return nil, fmt.Errorf("sam: %w: value %d is %v", ErrEmbedding, i, v)
+			}
 		}
 	}
+	e.features = parts[0]
+	copy(e.fine[:], parts[1:])
 	return e, nil
 }
 
@@ -204,7 +261,12 @@ func (h *embeddingHeader) embedding() (*Embedding, error) {
 	e := &Embedding{grid: int(h.Grid), side: int(h.Side)}
 	if ok {
 		e.original, e.input = image.Pt(int(h.OriginalX), int(h.OriginalY)), image.Pt(int(h.InputX), int(h.InputY))
-		ok = checkInput(e.original, e.input, e.side) == nil
+		c := new(Config)
+		if h.Version == embeddingVersion2 {
+			c.Hiera = new(HieraConfig)
+			ok = h.Width%8 == 0 && h.Side == hieraCell*h.Grid && h.Side%32 == 0
+		}
+		ok = ok && c.checkInput(e.original, e.input, e.side) == nil
 	}
 	if !ok {
 		return nil, fmt.Errorf("sam: %w: impossible sizes: grid %d, width %d, input %d×%d in %d, picture %d×%d", ErrEmbedding,

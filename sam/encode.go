@@ -8,6 +8,7 @@ import (
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/option"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
+	"gonum.org/v1/gonum/blas/blas32"
 )
 
 // Encode runs the image encoder on a picture. This is the expensive step; any
@@ -37,7 +38,11 @@ func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOptio
 		bytes := m.pictures.Get()
 		defer m.pictures.Put(bytes)
 		defer bytes.Reset()
-		return preprocess(ctx, img, g.side, bytes, r.Floats)
+		prepare := preprocess
+		if m.config.Hiera != nil {
+			prepare = preprocessSquare
+		}
+		return prepare(ctx, img, g.side, bytes, r.Floats)
 	}
 	return m.encode(ctx, prepare, size, g, o.progress)
 }
@@ -54,7 +59,7 @@ func (m *Model) EncodePixels(ctx context.Context, p Pixels, original image.Point
 	if err := p.check(m.geometry.side); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	if err := checkInput(original, image.Pt(p.Width, p.Height), m.geometry.side); err != nil {
+	if err := m.config.checkInput(original, image.Pt(p.Width, p.Height), m.geometry.side); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
 	return m.encode(ctx, func(*nn.Call) (Pixels, error) { return p, nil }, original, m.geometry, nil)
@@ -64,6 +69,21 @@ func (m *Model) EncodePixels(ctx context.Context, p Pixels, original image.Point
 func checkSize(size image.Point) error {
 	if err := pix.CheckSize(size.X, size.Y); err != nil {
 		return pictureError(err)
+	}
+	return nil
+}
+
+// checkInput reports an input that no picture of the size original has. SAM 2's is
+// always a square.
+func (c *Config) checkInput(original, input image.Point, side int) error {
+	if c.Hiera == nil {
+		return checkInput(original, input, side)
+	}
+	if err := checkSize(original); err != nil {
+		return err
+	}
+	if input != image.Pt(side, side) {
+		return fmt.Errorf("%w: input of %d×%d, want %d×%d", ErrSize, input.X, input.Y, side, side)
 	}
 	return nil
 }
@@ -93,16 +113,15 @@ func (m *Model) encode(ctx context.Context, prepare func(*nn.Call) (Pixels, erro
 	if err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	e := &Embedding{
-		features: nn.Matrix(make([]float32, g.grid*g.grid*m.config.PromptWidth), g.grid*g.grid, m.config.PromptWidth),
-		grid:     g.grid, side: g.side,
-		original: original, input: image.Pt(p.Width, p.Height),
-	}
-	if err := m.encoder.encode(r, e.features, p, g); err != nil {
+	e := newEmbedding(g.grid, g.side, m.config.PromptWidth, m.config.Hiera != nil)
+	e.original, e.input = original, image.Pt(p.Width, p.Height)
+	if err := m.encoder.encode(r, e, p, g); err != nil {
 		return nil, err
 	}
-	if err := checkFinite(m.kernel, "features", e.features); err != nil {
-		return nil, fmt.Errorf("sam: %w", err)
+	for _, features := range []blas32.General{e.features, e.fine[0], e.fine[1]} {
+		if err := checkFinite(m.kernel, "features", features); err != nil {
+			return nil, fmt.Errorf("sam: %w", err)
+		}
 	}
 	return e, nil
 }

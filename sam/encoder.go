@@ -14,8 +14,8 @@ import (
 type imageEncoder interface {
 	// geometry prepares the tower for side × side pixels.
 	geometry(k simd.Kernel, side int) *geometry
-	// encode stores the embedding of p, padded to the geometry's side, in dst.
-	encode(r *nn.Call, dst blas32.General, p Pixels, g *geometry) error
+	// encode stores the features of p, padded to the geometry's side, in dst.
+	encode(r *nn.Call, dst *Embedding, p Pixels, g *geometry) error
 	// steps is how many steps of the call encode makes.
 	steps() int
 }
@@ -25,6 +25,7 @@ type geometry struct {
 	side, grid int            // pixels and cells
 	positions  blas32.General // ViT: cells × width
 	windows    []*windows     // per block, or per stage of TinyViT
+	pooled     []*windows     // Hiera: per block, of its queries; nil where none are pooled
 	tables     []*simd.Packed // ViT: relative positions per block
 }
 
@@ -113,7 +114,7 @@ func (v *vit) geometry(k simd.Kernel, side int) *geometry {
 	return g
 }
 
-func (v *vit) encode(r *nn.Call, dst blas32.General, p Pixels, g *geometry) error {
+func (v *vit) encode(r *nn.Call, dst *Embedding, p Pixels, g *geometry) error {
 	tokens := r.Operand(g.grid*g.grid, v.patch.Weight.N())
 	v.embed(r, tokens, p, g)
 	r.Show(tokens, "enc.patch_embed")
@@ -127,7 +128,7 @@ func (v *vit) encode(r *nn.Call, dst blas32.General, p Pixels, g *geometry) erro
 			return err
 		}
 	}
-	v.neck.apply(r, dst, tokens, g.grid)
+	v.neck.apply(r, dst.features, tokens, g.grid)
 	return r.Step(1)
 }
 

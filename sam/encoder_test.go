@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
-	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/blas/blas32"
@@ -47,7 +46,7 @@ func TestEncoder(t *testing.T) {
 		require.Equal(t, img.Bounds().Size(), e.Size())
 
 		// Once more, watched.
-		features := nn.Matrix(make([]float32, len(e.Features().Data)), e.Features().Rows, e.Features().Cols)
+		again := newEmbedding(e.grid, e.side, e.features.Cols, false)
 		r := m.call(t)
 		r.Trace = func(name string, tokens blas32.General) {
 			data := tokens.Data
@@ -62,9 +61,9 @@ func TestEncoder(t *testing.T) {
 			}
 			f.Check(t, name, data)
 		}
-		err = m.encoder.encode(r, features, p, m.geometry)
+		err = m.encoder.encode(r, again, p, m.geometry)
 		require.NoError(t, err)
-		require.Equal(t, e.Features().Data, features.Data)
+		require.Equal(t, e.Features().Data, again.features.Data)
 	})
 }
 

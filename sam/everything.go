@@ -160,7 +160,7 @@ func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate,
 			prompts[i].Points = []Point{at}
 		}
 		points = points[n:]
-		err := g.model.predictLowRes(r, e, prompts, func(batch []lowResult) error {
+		err := g.model.predictLowRes(r, e, prompts, predictOptions{stable: true}, func(batch []lowResult) error {
 			per := len(batch[0].iou)
 			made := make([]*candidate, len(batch)*per)
 			r.Team.Do(len(made), func(worker, i int) {

@@ -127,11 +127,7 @@ type fixturePrompt struct {
 func (p fixturePrompt) prompt(t testing.TB) Prompt {
 	out := Prompt{Single: !p.Multi}
 	for i, xy := range p.Points {
-		label := Background
-		if p.Labels[i] == 1 {
-			label = Foreground
-		}
-		out.Points = append(out.Points, Point{X: xy[0], Y: xy[1], Label: label})
+		out.Points = append(out.Points, Point{X: xy[0], Y: xy[1], Label: Label(p.Labels[i])})
 	}
 	if p.Box != nil {
 		out.Box = &Box{p.Box[0], p.Box[1], p.Box[2], p.Box[3]}
@@ -148,6 +144,9 @@ func (p fixturePrompt) prompt(t testing.TB) Prompt {
 		}
 		require.NoError(t, json.Unmarshal(p.Mask, &in))
 		q := in.Procedural
+		if q.Shape == nil {
+			return out // the mask of an earlier result
+		}
 		out.Mask = &LowRes{Width: q.Shape[2], Height: q.Shape[1], Data: golden.Blocky(q.Name, q.Shape, q.Cell, q.BBlock, q.BNoise)}
 	}
 	return out

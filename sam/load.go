@@ -8,7 +8,8 @@ import (
 // loader reads SAM's tensors by their names in Meta's checkpoints.
 type loader struct {
 	nn.Loader
-	extra []weights.TensorInfo // listed, but nothing reads them
+	second bool                 // of SAM 2
+	extra  []weights.TensorInfo // listed, but nothing reads them
 }
 
 // unused lists a tensor that checkpoints have and the network does not use;
@@ -17,6 +18,22 @@ func (l *loader) unused(name string, shape ...int) {
 	if l.View == nil {
 		l.extra = append(l.extra, weights.TensorInfo{Name: name, Shape: shape})
 	}
+}
+
+// decoder and prompts are the beginnings of the names of the mask decoder and of
+// the prompt encoder.
+func (l *loader) decoder() string {
+	if l.second {
+		return "sam_mask_decoder."
+	}
+	return "mask_decoder."
+}
+
+func (l *loader) prompts() string {
+	if l.second {
+		return "sam_prompt_encoder."
+	}
+	return "prompt_encoder."
 }
 
 // linear reads a fully connected layer.

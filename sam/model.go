@@ -60,7 +60,11 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
-	view, err := weights.NewView(f, names())
+	own := names()
+	if isSAM2(f) {
+		own = names2()
+	}
+	view, err := weights.NewView(f, own)
 	if err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
@@ -93,6 +97,9 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 	if o.eps != 0 {
 		m.config.DecoderEps = o.eps
 	}
+	if h := m.config.Hiera; h != nil {
+		o.hiera(h)
+	}
 	if err := m.config.check(); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
@@ -114,7 +121,10 @@ func Load(f *weights.File, opts ...Option) (*Model, error) {
 // build makes the network of what l reads.
 func (m *Model) build(l *loader) {
 	c := &m.config
-	if c.Tiny != nil {
+	l.second = c.Hiera != nil
+	if c.Hiera != nil {
+		m.encoder = loadHiera(l, c.Hiera, c.PromptWidth)
+	} else if c.Tiny != nil {
 		m.encoder = loadTinyViT(l, c.Tiny, c.PromptWidth)
 	} else {
 		m.encoder = loadViT(l, c.ViT, c.PatchSize, c.ImageSize/max(c.PatchSize, 1), c.PromptWidth)
@@ -126,6 +136,9 @@ func (m *Model) build(l *loader) {
 // geometryOf prepares the encoder for inputs of side × side pixels.
 func (m *Model) geometryOf(side int) (*geometry, error) {
 	cell := m.config.PatchSize
+	if m.config.Hiera != nil {
+		cell = 2 * hieraCell // whole cells of all stages
+	}
 	if side < cell || side > maxSide {
 		return nil, fmt.Errorf("%w: input of %d pixels, want %d to %d", ErrSize, side, cell, maxSide)
 	}
@@ -153,6 +166,11 @@ func (m *Model) Config() Config {
 	if c.Tiny != nil {
 		t := *c.Tiny
 		c.Tiny = &t
+	}
+	if c.Hiera != nil {
+		h := *c.Hiera
+		h.Globals = slices.Clone(h.Globals)
+		c.Hiera = &h
 	}
 	return c
 }

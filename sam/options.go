@@ -22,6 +22,22 @@ type options struct {
 	heads   int
 	eps     float32
 	side    int
+
+	hieraHeads, hieraWindows *[4]int
+	globals                  []int
+}
+
+// hiera changes the settings of SAM 2's encoder that were given.
+func (o *options) hiera(c *HieraConfig) {
+	if o.hieraHeads != nil {
+		c.Heads = *o.hieraHeads
+	}
+	if o.hieraWindows != nil {
+		c.Windows = *o.hieraWindows
+	}
+	if o.globals != nil {
+		c.Globals = o.globals
+	}
 }
 
 type loadOption func(*options) error
@@ -57,6 +73,27 @@ func DecoderEpsilon(eps float64) Option {
 		o.eps = float32(eps)
 		return nil
 	})
+}
+
+// Heads sets the attention heads of the four stages of SAM 2's encoder, which do
+// not follow from shapes. It overrides config.json and the table of the published
+// models. SAM 1 ignores it.
+func Heads(stages [4]int) Option {
+	return loadOption(func(o *options) error { o.hieraHeads = &stages; return nil })
+}
+
+// Windows sets the sides of the windows of the four stages of SAM 2's encoder, in
+// cells, of which shapes give the first only. It overrides config.json and the
+// table of the published models. SAM 1 ignores it.
+func Windows(stages [4]int) Option {
+	return loadOption(func(o *options) error { o.hieraWindows = &stages; return nil })
+}
+
+// GlobalBlocks sets the blocks of SAM 2's encoder that attend globally, counted
+// from 0, which do not follow from shapes. It overrides config.json and the table
+// of the published models. SAM 1 ignores it.
+func GlobalBlocks(blocks ...int) Option {
+	return loadOption(func(o *options) error { o.globals = append([]int{}, blocks...); return nil })
 }
 
 // WithWorkers bounds the goroutines that all calls on the model use together.
@@ -114,8 +151,18 @@ type encodeOptions struct {
 type PredictOption interface{ predict(*predictOptions) error }
 
 type predictOptions struct {
+	stable   bool
 	progress func(done, total int)
 }
+
+type stableOption bool
+
+func (on stableOption) predict(o *predictOptions) error { o.stable = bool(on); return nil }
+
+// StableSingle makes SAM 2 answer a prompt for a single mask with that mask only
+// if it is stable, and else with the best of the three others, as the reference
+// does. It is on by default. SAM 1 ignores it.
+func StableSingle(on bool) PredictOption { return stableOption(on) }
 
 // ProgressOption is an option of all calls that take long.
 type ProgressOption func(done, total int)

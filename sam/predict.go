@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
@@ -29,7 +30,7 @@ func (m *Model) Predict(ctx context.Context, e *Embedding, prompts []Prompt, opt
 	if err := e.check(m); err != nil {
 		return nil, err
 	}
-	var o predictOptions
+	o := predictOptions{stable: true}
 	if err := option.Apply(&o, opts, PredictOption.predict); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
@@ -45,7 +46,7 @@ func (m *Model) Predict(ctx context.Context, e *Embedding, prompts []Prompt, opt
 	for i := range masks {
 		masks[i] = newThresholder(up, m.kernel, make([]float32, up.scratch()))
 	}
-	err = m.predictLowRes(r, e, prompts, func(batch []lowResult) error {
+	err = m.predictLowRes(r, e, prompts, o, func(batch []lowResult) error {
 		for _, b := range batch {
 			results[b.prompt] = m.newResult(up, b)
 		}
@@ -72,17 +73,36 @@ type lowResult struct {
 	prompt int // index
 	logits []float32
 	iou    []float32
+	object float32
 }
 
 // newResult copies what the decoder said; the masks are still to be made.
 func (m *Model) newResult(up *upsampler, low lowResult) Result {
-	r := Result{Masks: make([]Mask, len(low.iou)), LowRes: make([]LowRes, len(low.iou)), up: up, model: m}
-	all := slices.Clone(low.logits)
+	r := Result{Masks: make([]Mask, len(low.iou)), LowRes: make([]LowRes, len(low.iou)), ObjectLogit: low.object, up: up, model: m}
+	r.raw = slices.Clone(low.logits)
+	all := r.raw
+	if m.config.Hiera != nil {
+		all = clamped(all)
+	}
 	n := len(all) / len(r.LowRes)
 	for i := range r.LowRes {
 		r.LowRes[i] = LowRes{up.side, up.side, all[i*n : (i+1)*n : (i+1)*n]}
 	}
 	return r
+}
+
+// clamped returns logits within the range of SAM 2's low-resolution results, or
+// the same slice if all are (sam2/sam2_image_predictor.py, _predict).
+func clamped(logits []float32) []float32 {
+	const most = 32
+	if i := slices.IndexFunc(logits, func(v float32) bool { return v < -most || v > most }); i < 0 {
+		return logits
+	}
+	logits = slices.Clone(logits)
+	for i, v := range logits {
+		logits[i] = min(max(v, -most), most)
+	}
+	return logits
 }
 
 // mask returns the logits of mask i.
@@ -98,7 +118,7 @@ const batchFloats = 1 << 22
 // predictLowRes runs the decoder on all prompts, in batches that hold equally
 // many masks per prompt, and calls emit with every batch from the calling
 // goroutine. Memory is bounded by one batch.
-func (m *Model) predictLowRes(r *nn.Call, e *Embedding, prompts []Prompt, emit func(batch []lowResult) error) error {
+func (m *Model) predictLowRes(r *nn.Call, e *Embedding, prompts []Prompt, o predictOptions, emit func(batch []lowResult) error) error {
 	order := make([]int, len(prompts))
 	for i := range prompts {
 		if err := prompts[i].check(4 * e.grid); err != nil {
@@ -106,7 +126,7 @@ func (m *Model) predictLowRes(r *nn.Call, e *Embedding, prompts []Prompt, emit f
 		}
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return compareShapes(&prompts[i], &prompts[j]) })
+	slices.SortStableFunc(order, func(i, j int) int { return m.prompts.compare(&prompts[i], &prompts[j]) })
 	shared, err := m.sharedSide(r, e)
 	if err != nil {
 		return err
@@ -115,11 +135,11 @@ func (m *Model) predictLowRes(r *nn.Call, e *Embedding, prompts []Prompt, emit f
 	for len(order) > 0 {
 		first := &prompts[order[0]]
 		n := 1
-		for n < len(order) && n < limit && first.Mask == nil && compareShapes(first, &prompts[order[n]]) == 0 {
+		for n < len(order) && n < limit && first.Mask == nil && m.prompts.compare(first, &prompts[order[n]]) == 0 {
 			n++
 		}
 		mark := r.Mark()
-		if err := m.predictBatch(r, e, shared, prompts, order[:n], emit); err != nil {
+		if err := m.predictBatch(r, e, shared, prompts, order[:n], o, emit); err != nil {
 			return err
 		}
 		r.Release(mark)
@@ -128,13 +148,12 @@ func (m *Model) predictLowRes(r *nn.Call, e *Embedding, prompts []Prompt, emit f
 	return nil
 }
 
-// compareShapes orders prompts so that those that can share a batch are
-// neighbors.
-func compareShapes(p, q *Prompt) int {
+// compare orders prompts so that those that can share a batch are neighbors.
+func (e *promptEncoder) compare(p, q *Prompt) int {
 	return cmp.Or(
 		compareBools(p.Mask != nil, q.Mask != nil),
 		compareBools(p.Single, q.Single),
-		cmp.Compare(p.tokens(), q.tokens()),
+		cmp.Compare(e.tokens(p), e.tokens(q)),
 	)
 }
 
@@ -159,6 +178,9 @@ func (m *Model) sharedSide(r *nn.Call, e *Embedding) (*imageSide, error) {
 	side := m.decoder.imageSide(r.Exec, e.features, m.positions(r.Team, e.grid), m.prompts.noMask, func(rows, cols int) blas32.General {
 		return nn.Matrix(make([]float32, rows*cols), rows, cols)
 	})
+	if e.second() {
+		side.fine = [2][]float32{squares(e.fine[0], e.grid, 4), squares(e.fine[1], e.grid, 2)}
+	}
 	if err := r.Context.Err(); err != nil {
 		return nil, err // and side is half done
 	}
@@ -176,15 +198,17 @@ func (m *Model) positions(t *simd.Team, grid int) blas32.General {
 
 // predictBatch runs the decoder on the prompts of the given indices, which
 // have equally many tokens and masks; with a mask prompt it is one.
-func (m *Model) predictBatch(r *nn.Call, e *Embedding, side *imageSide, prompts []Prompt, indices []int, emit func(batch []lowResult) error) error {
+func (m *Model) predictBatch(r *nn.Call, e *Embedding, side *imageSide, prompts []Prompt, indices []int, o predictOptions, emit func(batch []lowResult) error) error {
 	d, n := m.decoder, len(indices)
 	first := &prompts[indices[0]]
 	if first.Mask != nil {
 		dense := m.prompts.masks.apply(r, first.Mask.Data, e.grid)
+		fine := side.fine
 		side = d.imageSide(r.Exec, e.features, side.positions, dense, r.Matrix)
+		side.fine = fine
 	}
 
-	tokens := d.outputTokens() + first.tokens()
+	tokens := d.outputTokens() + m.prompts.tokens(first)
 	initial := r.Matrix(n*tokens, e.features.Cols)
 	for b, i := range indices {
 		own := nn.Rows(initial, b*tokens, tokens)
@@ -201,10 +225,14 @@ func (m *Model) predictBatch(r *nn.Call, e *Embedding, side *imageSide, prompts 
 	// Mask 0 is the single one, the others are three guesses at what an
 	// ambiguous prompt means.
 	lo, hi := 1, d.maskTokens.Rows
-	if first.Single {
+	stable := first.Single && d.second() && o.stable
+	if stable {
+		lo = 0
+	} else if first.Single {
 		lo, hi = 0, 1
 	}
-	logits, iou := d.masks(r, p, e.grid, lo, hi)
+	logits, iou := d.masks(r, p, side, e.grid, lo, hi)
+	objects := d.objects(r, p)
 	if err := r.Context.Err(); err != nil {
 		return err
 	}
@@ -215,17 +243,51 @@ func (m *Model) predictBatch(r *nn.Call, e *Embedding, side *imageSide, prompts 
 	}
 	batch := make([]lowResult, n)
 	for b := range batch {
-		batch[b] = lowResult{indices[b], row(logits, b), row(iou, b)[lo:hi]}
+		low := lowResult{indices[b], row(logits, b), row(iou, b)[lo:hi], float32(math.Inf(1))}
+		if stable {
+			low = low.single()
+		}
+		if objects != nil {
+			low.object = objects[b]
+		}
+		batch[b] = low
 	}
 	return emit(batch)
+}
+
+// The rule by which SAM 2 answers with one mask
+// (sam2/modeling/sam/mask_decoder.py, _dynamic_multimask_via_stability).
+const (
+	stableOffset = float32(0.05)
+	stableLeast  = float32(0.98)
+)
+
+// single is mask 0 if it is stable, else the best of the others, the first of
+// equals.
+func (r lowResult) single() lowResult {
+	above, below := 0, 0
+	for _, v := range r.mask(0) {
+		above += int(bit(v > stableOffset))
+		below += int(bit(v > -stableOffset))
+	}
+	best := 0
+	if below > 0 && !(float32(above)/float32(below) >= stableLeast) {
+		best = 1
+		for i := 2; i < len(r.iou); i++ {
+			if r.iou[i] > r.iou[best] {
+				best = i
+			}
+		}
+	}
+	return lowResult{r.prompt, r.mask(best), r.iou[best : best+1], r.object}
 }
 
 // initialTokens stores the tokens that a prompt enters the transformer with:
 // one for the quality, one per mask, the prompt's own.
 func (m *Model) initialTokens(dst blas32.General, e *Embedding, p *Prompt) {
 	d, own := m.decoder, m.decoder.outputTokens()
-	copy(dst.Data, d.iouToken.Data)
-	copy(nn.Rows(dst, 1, own-1).Data, d.maskTokens.Data)
-	scaleX, scaleY := scale(e.original, e.input)
-	m.prompts.embed(nn.Rows(dst, own, dst.Rows-own), p, scaleX, scaleY, e.side)
+	at := copy(dst.Data, d.objectToken.Data)
+	at += copy(dst.Data[at:], d.iouToken.Data)
+	copy(dst.Data[at:], d.maskTokens.Data)
+	m.prompts.embed(nn.Rows(dst, own, dst.Rows-own), p, e)
 }

@@ -44,7 +44,7 @@ func TestPredict(t *testing.T) {
 
 // checkPrompt compares the prompt encoder's part of a result.
 func checkPrompt(t *testing.T, f *golden.Fixture, m *Model, e *Embedding, prefix string, p *Prompt) {
-	if n := p.tokens(); n > 0 {
+	if n := m.prompts.tokens(p); n > 0 {
 		all := nn.Matrix(make([]float32, (5+n)*m.config.PromptWidth), 5+n, m.config.PromptWidth)
 		m.initialTokens(all, e, p)
 		f.Check(t, prefix+"sparse", nn.Rows(all, 5, n).Data)
@@ -187,9 +187,9 @@ func TestPredictManyTokens(t *testing.T) {
 	for i := range 40 {
 		long.Points = append(long.Points, Point{float32(7 * i % 97), float32(31 * i % 301), Label(i % 2)})
 	}
-	require.False(t, m.decoder.final.carries(5+long.tokens()))
+	require.False(t, m.decoder.final.carries(5+m.prompts.tokens(&long)))
 	short := Prompt{Box: &Box{10, 10, 60, 200}}
-	require.True(t, m.decoder.final.carries(5+short.tokens()))
+	require.True(t, m.decoder.final.carries(5+m.prompts.tokens(&short)))
 	all, err := m.Predict(t.Context(), e, []Prompt{long, short, long})
 	require.NoError(t, err)
 	for i, p := range []Prompt{long, short, long} {

@@ -38,7 +38,11 @@ func (m *Model) Preprocess(img image.Image) (Pixels, error) {
 	if err := m.ready(); err != nil {
 		return Pixels{}, err
 	}
-	p, err := preprocess(context.Background(), img, m.geometry.side, nil, func(n int) []float32 { return make([]float32, n) })
+	prepare := preprocess
+	if m.config.Hiera != nil {
+		prepare = preprocessSquare
+	}
+	p, err := prepare(context.Background(), img, m.geometry.side, nil, func(n int) []float32 { return make([]float32, n) })
 	if err != nil {
 		return Pixels{}, fmt.Errorf("sam: %w", err)
 	}
@@ -61,6 +65,25 @@ func preprocess(ctx context.Context, img image.Image, side int, bytes *pix.Scrat
 	p := Pixels{size.X, size.Y, floats(3 * size.X * size.Y)}
 	rgb.Planes(p.Data, false, pixelMean, pixelStd)
 	return p, nil
+}
+
+// preprocessSquare is preprocess for SAM 2: the picture is stretched to a square,
+// in floating point (sam2/utils/transforms.py, SAM2Transforms).
+func preprocessSquare(ctx context.Context, img image.Image, side int, bytes *pix.Scratch, floats func(n int) []float32) (Pixels, error) {
+	rgb, err := bytes.ToRGB(ctx, img)
+	if err != nil {
+		return Pixels{}, pictureError(err)
+	}
+	p := Pixels{side, side, floats(3 * side * side)}
+	return p, rgb.Stretch(ctx, p.Data, image.Pt(side, side), unit(pixelMean), unit(pixelStd))
+}
+
+// unit divides values of 0–255 by 255.
+func unit(v [3]float32) [3]float32 {
+	for i := range v {
+		v[i] /= 255
+	}
+	return v
 }
 
 // pictureError makes a picture's error the package's own; a context's stays.

@@ -3,7 +3,6 @@ package sam
 import (
 	"errors"
 	"fmt"
-	"image"
 	"math"
 	"strconv"
 
@@ -24,6 +23,7 @@ type promptEncoder struct {
 	notAPoint   []float32      // pads points that come without a box
 	noMask      blas32.General // 1 × width
 	masks       maskEncoder
+	second      bool // SAM 2's: pictures are stretched, and a box has padding behind it
 }
 
 // maskEncoder brings a mask of four times the grid's resolution to the cells:
@@ -43,9 +43,9 @@ const (
 )
 
 func loadPromptEncoder(l *loader, c *Config) *promptEncoder {
-	const p = "prompt_encoder."
-	w, mid := c.PromptWidth, c.MaskChannels
+	p, w, mid := l.prompts(), c.PromptWidth, c.MaskChannels
 	e := &promptEncoder{
+		second:    l.second,
 		notAPoint: l.Tensor(p+"not_a_point_embed.weight", 1, w),
 		noMask:    l.Matrix(p+"no_mask_embed.weight", 1, w),
 		masks: maskEncoder{
@@ -56,8 +56,16 @@ func loadPromptEncoder(l *loader, c *Config) *promptEncoder {
 			conv3: l.patches(p+"mask_downscaling.6", w, mid, 1),
 		},
 	}
-	for i := range e.points {
-		e.points[i] = l.Tensor(p+"point_embeddings."+strconv.Itoa(i)+".weight", 1, w)
+	if l.second {
+		if all := l.Tensor(p+"point_embeddings.weight", len(e.points), w); !l.Listing() {
+			for i := range e.points {
+				e.points[i] = all[i*w:][:w]
+			}
+		}
+	} else {
+		for i := range e.points {
+			e.points[i] = l.Tensor(p+"point_embeddings."+strconv.Itoa(i)+".weight", 1, w)
+		}
 	}
 	if both := l.Tensor(p+"pe_layer.positional_encoding_gaussian_matrix", 2, w/2); !l.Listing() {
 		e.frequencies = [2][]float32{both[:w/2], both[w/2:]}
@@ -122,22 +130,30 @@ func (p *Prompt) check(side int) error {
 	return nil
 }
 
-// tokens is the number of tokens that the prompt becomes.
-func (p *Prompt) tokens() int {
+// tokens is the number of tokens that a prompt becomes.
+func (e *promptEncoder) tokens(p *Prompt) int {
 	n := len(p.Points)
-	switch {
-	case p.Box != nil:
-		return n + 2
-	case n > 0:
-		return n + 1 // padding
+	if p.Box != nil {
+		n += 2
 	}
-	return 0
+	if n > 0 && (e.second || p.Box == nil) {
+		n++ // padding
+	}
+	return n
 }
 
-// embed stores the prompt's tokens in the rows of dst. scale brings the
-// picture's pixels to those of the side × side input.
-func (e *promptEncoder) embed(dst blas32.General, p *Prompt, scaleX, scaleY float64, side int) {
-	i := 0
+// place brings a coordinate of the picture to the side × side input, whose
+// picture has input of original pixels in this direction.
+func (e *promptEncoder) place(x float32, original, input, side int) float32 {
+	if e.second { // in float32, as the reference does
+		return x / float32(original) * float32(side)
+	}
+	return float32(float64(x) * (float64(input) / float64(original)))
+}
+
+// embed stores the tokens of a prompt on a picture in the rows of dst.
+func (e *promptEncoder) embed(dst blas32.General, p *Prompt, picture *Embedding) {
+	i, side := 0, picture.side
 	put := func(x, y float32, kind int) {
 		to := row(dst, i)
 		i++
@@ -145,18 +161,29 @@ func (e *promptEncoder) embed(dst blas32.General, p *Prompt, scaleX, scaleY floa
 			copy(to, e.notAPoint)
 			return
 		}
-		e.encode(to, (float32(float64(x)*scaleX)+0.5)/float32(side), (float32(float64(y)*scaleY)+0.5)/float32(side))
+		x = e.place(x, picture.original.X, picture.input.X, side)
+		y = e.place(y, picture.original.Y, picture.input.Y, side)
+		e.encode(to, (x+0.5)/float32(side), (y+0.5)/float32(side))
 		for c, v := range e.points[kind] {
 			to[c] += v
 		}
 	}
+	box := func() {
+		if b := p.Box; b != nil {
+			put(b.X0, b.Y0, firstCorner)
+			put(b.X1, b.Y1, secondCorner)
+		}
+	}
+	if e.second {
+		box()
+	}
 	for _, q := range p.Points {
 		put(q.X, q.Y, int(q.Label))
 	}
-	if b := p.Box; b != nil {
-		put(b.X0, b.Y0, firstCorner)
-		put(b.X1, b.Y1, secondCorner)
-	} else if len(p.Points) > 0 {
+	if !e.second {
+		box()
+	}
+	if i < dst.Rows {
 		put(0, 0, int(padding))
 	}
 }
@@ -187,11 +214,6 @@ func (m *maskEncoder) apply(r *nn.Call, mask []float32, grid int) blas32.General
 	r.Kernel.Activate(simd.GELU, cells.Data)
 	m.conv3.Apply(r.Exec, dst, cells, simd.Identity)
 	return dst
-}
-
-// scale brings pixels of the picture to those of the encoder's input.
-func scale(original, input image.Point) (x, y float64) {
-	return float64(input.X) / float64(original.X), float64(input.Y) / float64(original.Y)
 }
 
 // certain is the logit of a probability of 0.999, which a converted mask has

@@ -178,7 +178,7 @@ func (t *tinyViT) geometry(_ simd.Kernel, side int) *geometry {
 	return g
 }
 
-func (t *tinyViT) encode(r *nn.Call, dst blas32.General, p Pixels, g *geometry) error {
+func (t *tinyViT) encode(r *nn.Call, dst *Embedding, p Pixels, g *geometry) error {
 	side := g.side / 4
 	tokens := t.embed(r, p, g.side)
 	r.Show(tokens, "enc.patch_embed")
@@ -209,7 +209,7 @@ func (t *tinyViT) encode(r *nn.Call, dst blas32.General, p Pixels, g *geometry) 
 			}
 		}
 	}
-	t.neck.apply(r, dst, tokens, side)
+	t.neck.apply(r, dst.features, tokens, side)
 	return r.Step(1)
 }
 

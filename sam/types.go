@@ -64,8 +64,13 @@ type Result struct {
 	Masks  []Mask   // at the size of the picture, each with its predicted IoU
 	LowRes []LowRes // the same as logits; one may be the Mask of another prompt
 
+	// ObjectLogit says whether the prompt names an object at all: above 0 if so.
+	// SAM 1 does not predict it; there it is +Inf.
+	ObjectLogit float32
+
 	up    *upsampler
-	model *Model // whose kernel and workers Logits uses
+	model *Model    // whose kernel and workers Logits uses
+	raw   []float32 // all of LowRes, not clamped
 }
 
 // Best returns the mask with the highest predicted IoU, the first of equals.
@@ -91,5 +96,6 @@ func (r Result) Logits(i int) []float32 {
 		return nil // which needs a context that ends
 	}
 	defer x.Team.Close()
-	return r.up.logits(x, r.LowRes[i].Data)
+	n := r.up.side * r.up.side
+	return r.up.logits(x, r.raw[i*n:(i+1)*n])
 }

@@ -27,8 +27,8 @@ func loadUpscaling(l *loader, prefix string, width int) upscaling {
 
 // masks stores, for every prompt, the products of the upscaled cells with the
 // rows of hyper, one row per mask, in logits: prompts × masks × side × side
-// with side = 4·grid.
-func (u *upscaling) masks(r *nn.Call, logits []float32, cells blas32.General, n, grid int, hyper blas32.General) {
+// with side = 4·grid. SAM 2 adds its fine features, of which SAM 1 has none.
+func (u *upscaling) masks(r *nn.Call, logits []float32, cells blas32.General, fine [2][]float32, n, grid int, hyper blas32.General) {
 	mark := r.Mark()
 	defer r.Release(mark)
 	masks, side := hyper.Rows/n, 4*grid
@@ -53,10 +53,19 @@ func (u *upscaling) masks(r *nn.Call, logits []float32, cells blas32.General, n,
 		}
 		twice := cut(4*count, quarter)
 		u.first.Apply(alone, nn.Matrix(twice.Data, count, 4*quarter), nn.Rows(cells, b*per+lo, count), simd.Identity)
+		if fine[1] != nil {
+			r.Kernel.Add(twice.Data, twice.Data, fine[1][4*lo*quarter:][:len(twice.Data)])
+		}
 		u.norm.Apply(alone, twice, twice)
 		r.Kernel.Activate(simd.GELU, twice.Data)
 		four := cut(16*count, eighth)
-		u.second.Apply(alone, nn.Matrix(four.Data, 4*count, 4*eighth), twice, simd.GELU)
+		if fine[0] == nil {
+			u.second.Apply(alone, nn.Matrix(four.Data, 4*count, 4*eighth), twice, simd.GELU)
+		} else {
+			u.second.Apply(alone, nn.Matrix(four.Data, 4*count, 4*eighth), twice, simd.Identity)
+			r.Kernel.Add(four.Data, four.Data, fine[0][16*lo*eighth:][:len(four.Data)])
+			r.Kernel.Activate(simd.GELU, four.Data)
+		}
 		products := cut(16*count, masks)
 		r.Kernel.MatMul(nil, products, four, packed[b], simd.Epilogue{})
 

@@ -29,7 +29,7 @@ type Layout struct {
 	// of a row have the same # and *, in the same order.
 	Rows []Row
 	// Known are patterns of tensors that published files contain but models do
-	// not use. In these patterns * stands at the beginning.
+	// not use. In these patterns * stands at the beginning or at the end.
 	Known []string
 	// Configs are the configuration files that belong to the layout, in order
 	// of preference.
@@ -49,6 +49,7 @@ const (
 	Same       Arrangement = iota // as the model wants it
 	Transposed                    // a matrix with its axes exchanged
 	QKV                           // queries, keys and values apart: @ in the file's name is q, k or v
+	Four                          // four parts: @ in the file's name is 0, 1, 2 or 3
 )
 
 // fit is how well a layout fits a file, under a beginning of names.
@@ -197,7 +198,9 @@ func (m *Model) owns(name string) bool {
 // known reports whether a file's name is of a tensor that no model uses.
 func (l *Layout) known(name string) bool {
 	for _, pattern := range l.Known {
-		if suffix, ok := strings.CutPrefix(pattern, "*"); ok && strings.HasSuffix(name, suffix) || pattern == name {
+		suffix, behind := strings.CutPrefix(pattern, "*")
+		prefix, before := strings.CutSuffix(pattern, "*")
+		if pattern == name || behind && strings.HasSuffix(name, suffix) || before && strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
@@ -234,14 +237,20 @@ func (l *Layout) partsOf(name string) (parts []string, turned bool) {
 
 // files are the patterns of the file's names.
 func (r *Row) files() []string {
-	if r.How != QKV {
+	var parts string
+	switch r.How {
+	case QKV:
+		parts = "qkv"
+	case Four:
+		parts = "0123"
+	default:
 		return []string{r.File}
 	}
-	return []string{
-		strings.Replace(r.File, "@", "q", 1),
-		strings.Replace(r.File, "@", "k", 1),
-		strings.Replace(r.File, "@", "v", 1),
+	var all []string
+	for _, part := range parts {
+		all = append(all, strings.Replace(r.File, "@", string(part), 1))
 	}
+	return all
 }
 
 // translate matches a name with a pattern and puts what # and * stand for into

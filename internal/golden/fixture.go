@@ -1,9 +1,11 @@
 package golden
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -61,7 +63,7 @@ type Fixture struct {
 	tensors map[string]Tensor
 }
 
-// Override changes a procedural weight: op is fill, fill_index or tie_taps.
+// Override changes a procedural weight: op is fill, fill_index, scale or tie_taps.
 type Override struct {
 	Key   string  `json:"key"`
 	Op    string  `json:"op"`
@@ -95,20 +97,25 @@ func (o Output) Abs() float64 {
 func index(t testing.TB) []*Fixture {
 	t.Helper()
 	root := Root(t)
-	data, err := os.ReadFile(filepath.Join(root, "index.json"))
-	if err != nil {
-		t.Fatal(err)
+	var all []*Fixture
+	for _, folder := range []string{"", "sam2"} { // the second has an index of its own
+		data, err := os.ReadFile(filepath.Join(root, folder, "index.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var own struct {
+			Fixtures []*Fixture `json:"fixtures"`
+		}
+		if err := json.Unmarshal(data, &own); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range own.Fixtures {
+			f.root, f.File = root, path.Join(folder, f.File)
+			f.Group = cmp.Or(folder, f.Group)
+		}
+		all = append(all, own.Fixtures...)
 	}
-	var all struct {
-		Fixtures []*Fixture `json:"fixtures"`
-	}
-	if err := json.Unmarshal(data, &all); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range all.Fixtures {
-		f.root = root
-	}
-	return all.Fixtures
+	return all
 }
 
 // Load returns the fixture of that file, such as clip_vit/cs_tiny_48.safetensors.
@@ -184,6 +191,10 @@ func (o Override) apply(w []float32, shape []int) {
 			if o.selects(i, shape) {
 				w[i] = o.Value
 			}
+		}
+	case "scale":
+		for i := range w {
+			w[i] *= o.Value
 		}
 	case "tie_taps": // t[:, :, i, j] = t[:, :, 0, 0]
 		taps := shape[2] * shape[3]

@@ -101,8 +101,12 @@ func rule(key string, shape []int) (a, b float32) {
 		return 0, 0.25
 	case ends("token_embedding.weight"):
 		return 0, 0.5
-	case ends("image_encoder.pos_embed"):
+	case ends("image_encoder.pos_embed", "trunk.pos_embed", "trunk.pos_embed_window") || key == "no_mem_embed":
 		return 0, 0.5
+	case ends("mask_decoder.obj_score_token.weight"):
+		return 0, 1
+	case rank == 2 && strings.Contains(key, ".pred_obj_score_head."):
+		return 0, fan(2, shape[1])
 	case ends("prompt_encoder.not_a_point_embed.weight", "prompt_encoder.no_mask_embed.weight",
 		"mask_decoder.iou_token.weight", "mask_decoder.mask_tokens.weight"),
 		strings.Contains(key, ".point_embeddings."):

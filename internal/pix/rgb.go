@@ -42,7 +42,12 @@ func Size(img image.Image) (image.Point, error) {
 // dropped without compositing, palettes are looked up, 16 bits lose their lower
 // byte. [image.YCbCr] is converted as libjpeg does, [image.NYCbCrA] as libwebp.
 func ToRGB(ctx context.Context, img image.Image) (*RGB, error) {
-	r, err := rasterOf(ctx, nil, img)
+	return (*Scratch)(nil).ToRGB(ctx, img)
+}
+
+// ToRGB is [ToRGB] in memory of s.
+func (s *Scratch) ToRGB(ctx context.Context, img image.Image) (*RGB, error) {
+	r, err := rasterOf(ctx, s, img)
 	if err != nil {
 		return nil, err
 	}
