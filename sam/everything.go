@@ -6,6 +6,7 @@ import (
 	"image"
 	"iter"
 
+	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/internal/pix"
 )
 
@@ -22,7 +23,7 @@ func (m *Model) Everything(ctx context.Context, img image.Image, opts ...Everyth
 	if err := m.ready(); err != nil {
 		return nil, err
 	}
-	o, err := everythingOptionsOf(opts)
+	o, err := everythingOptionsOf(opts, m.config.Hiera != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func (m *Model) EverythingFrom(ctx context.Context, e *Embedding, opts ...Everyt
 	if err := e.check(m); err != nil {
 		return nil, err
 	}
-	o, err := everythingOptionsOf(opts)
+	o, err := everythingOptionsOf(opts, m.config.Hiera != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -148,38 +149,22 @@ func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate,
 	defer r.End()
 	points := g.grids[c.layer]
 	r.Report(g.further(), len(points))
-	up := e.upsampler()
-	scratch := make([]*thresholder, r.Team.Size())
-
-	var found []candidate
+	a := &asking{generator: g, call: r, embedding: e, crop: c, up: e.upsampler(), scratch: make([]*thresholder, r.Team.Size())}
 	for len(points) > 0 {
 		n := min(g.perBatch, len(points))
 		prompts := make([]Prompt, n)
 		for i, p := range points[:n] {
 			at := Point{float32(p[0] * float64(e.original.X)), float32(p[1] * float64(e.original.Y)), Foreground}
-			prompts[i].Points = []Point{at}
+			prompts[i] = Prompt{Points: []Point{at}, Single: g.single}
 		}
 		points = points[n:]
 		err := g.model.predictLowRes(r, e, prompts, predictOptions{stable: true}, func(batch []lowResult) error {
-			per := len(batch[0].iou)
-			made := make([]*candidate, len(batch)*per)
-			r.Team.Do(len(made), func(worker, i int) {
-				low, j := batch[i/per], i%per
-				if g.minIoU > 0 && !(low.iou[j] > g.minIoU) {
-					return
-				}
-				if scratch[worker] == nil {
-					scratch[worker] = newThresholder(up, r.Kernel, make([]float32, up.scratch()))
-				}
-				made[i] = g.candidate(scratch[worker], c, low.mask(j))
-				if made[i] != nil {
-					made[i].IoU, made[i].predicted, made[i].Point = low.iou[j], true, prompts[low.prompt].Points[0]
-				}
-			})
-			for _, m := range made {
-				if m != nil {
-					found = append(found, *m)
-				}
+			take := a.keep
+			if g.refine {
+				take = a.again
+			}
+			if err := take(batch, prompts); err != nil {
+				return err
 			}
 			return r.Step(len(batch))
 		})
@@ -188,6 +173,7 @@ func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate,
 		}
 	}
 
+	found := a.found
 	scores := make([]float32, len(found))
 	for i := range found {
 		scores[i] = found[i].IoU
@@ -202,6 +188,68 @@ func (g *generator) ask(ctx context.Context, e *Embedding, c crop) ([]candidate,
 		f.box = f.box.add(c.box.Min)
 	}
 	return found, nil
+}
+
+// asking is the work on one crop.
+type asking struct {
+	*generator
+	call      *nn.Call
+	embedding *Embedding
+	crop      crop
+	up        *upsampler
+	scratch   []*thresholder // by worker
+	found     []candidate
+}
+
+// keep adds the masks of a batch that are good enough.
+func (a *asking) keep(batch []lowResult, prompts []Prompt) error {
+	per := len(batch[0].iou)
+	made := make([]*candidate, len(batch)*per)
+	a.call.Team.Do(len(made), func(worker, i int) {
+		low, j := batch[i/per], i%per
+		if a.minIoU > 0 && !(low.iou[j] > a.minIoU) {
+			return
+		}
+		if a.scratch[worker] == nil {
+			a.scratch[worker] = newThresholder(a.up, a.call.Kernel, make([]float32, a.up.scratch()))
+		}
+		logits := low.mask(j)
+		if a.area > 0 && a.embedding.second() {
+			logits = cleaned(logits, a.up.side, a.area)
+		}
+		made[i] = a.candidate(a.scratch[worker], a.crop, logits)
+		if made[i] != nil {
+			made[i].IoU, made[i].predicted, made[i].Point = low.iou[j], true, prompts[low.prompt].Points[0]
+		}
+	})
+	for _, m := range made {
+		if m != nil {
+			a.found = append(a.found, *m)
+		}
+	}
+	return nil
+}
+
+// again asks for every mask of a batch once more, as one mask, and keeps the
+// answers.
+func (a *asking) again(batch []lowResult, prompts []Prompt) error {
+	var more []Prompt
+	for _, low := range batch {
+		for j := range low.iou {
+			logits := low.mask(j)
+			if a.embedding.second() {
+				logits = clamped(logits)
+			}
+			more = append(more, Prompt{
+				Points: prompts[low.prompt].Points,
+				Mask:   &LowRes{a.up.side, a.up.side, logits},
+				Single: true,
+			})
+		}
+	}
+	return a.model.predictLowRes(a.call, a.embedding, more, predictOptions{stable: true}, func(refined []lowResult) error {
+		return a.keep(refined, more)
+	})
 }
 
 // candidate is the mask of logits, or nil, if it is not stable or cut by the
@@ -229,7 +277,7 @@ func (g *generator) finish(found []candidate) []Mask {
 		}
 		found = distinct(found, scores, g.cropNMS)
 	}
-	if g.area > 0 {
+	if g.area > 0 && g.model.config.Hiera == nil {
 		found = g.clean(found)
 	}
 	masks := make([]Mask, len(found))

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"image"
 	"image/draw"
-	"image/png"
 	"math"
 	"os"
 	"testing"
@@ -60,12 +59,7 @@ func amgModel(t testing.TB, f *golden.Fixture, opts ...Option) (*Model, image.Im
 	file := checkpoint(t, a.config(), func(dst []float32, name string, shape []int) { copy(dst, f.Weight(name, shape)) })
 	m, err := Load(file, append([]Option{DecoderHeads(a.DecoderHeads)}, opts...)...)
 	require.NoError(t, err)
-	r, err := os.Open(f.Path("amg/scene.png"))
-	require.NoError(t, err)
-	defer r.Close()
-	img, err := png.Decode(r)
-	require.NoError(t, err)
-	return m, img
+	return m, scene(t, f.Path("amg/scene.png"))
 }
 
 func loadRun(t testing.TB, name string) (*golden.Fixture, *amgRun) {

@@ -191,6 +191,7 @@ type everythingOptions struct {
 	overlap                 float64
 	grids                   [][][2]float64
 	gridsGiven              bool
+	single, refine          bool
 	progress                func(done, total int)
 }
 
@@ -242,8 +243,20 @@ func PointsPerBatch(n int) EverythingOption {
 	return count("PointsPerBatch", n, 1, math.MaxInt, func(o *everythingOptions) { o.perBatch = n })
 }
 
-// MinIoU keeps masks whose predicted IoU is above x; 0.88 by default. An x of 0
-// or less keeps all.
+// SingleMasks takes one mask for each point instead of three.
+func SingleMasks() EverythingOption {
+	return everythingOption(func(o *everythingOptions) error { o.single = true; return nil })
+}
+
+// RefineMasks asks once more for each mask, with its point and its logits, and
+// takes the answer, before any mask is dropped. It costs many times as much
+// (sam2/automatic_mask_generator.py, use_m2m).
+func RefineMasks() EverythingOption {
+	return everythingOption(func(o *everythingOptions) error { o.refine = true; return nil })
+}
+
+// MinIoU keeps masks whose predicted IoU is above x; 0.88 by default, 0.8 for
+// SAM 2. An x of 0 or less keeps all.
 func MinIoU(x float64) EverythingOption {
 	return threshold("MinIoU", x, func(o *everythingOptions) { o.minIoU = float32(x) })
 }
@@ -309,6 +322,10 @@ func CropPointsDownscale(n int) EverythingOption {
 // MinRegionArea removes holes and islands of fewer than n pixels from the
 // masks, and then masks that have become nearly the same as others. The
 // default, 0, removes nothing.
+//
+// For SAM 2 it removes holes and islands of up to n cells of the low-resolution
+// logits, connected by sides or corners, as masks are made. The reference does
+// so on a GPU alone and ignores the option elsewhere.
 func MinRegionArea(n int) EverythingOption {
 	return count("MinRegionArea", n, 0, math.MaxInt, func(o *everythingOptions) { o.area = n })
 }
@@ -335,12 +352,15 @@ func PointGrids(grids ...[][2]float64) EverythingOption {
 	})
 }
 
-func everythingOptionsOf(opts []EverythingOption) (everythingOptions, error) {
+func everythingOptionsOf(opts []EverythingOption, second bool) (everythingOptions, error) {
 	o := everythingOptions{
 		perSide: 32, perBatch: 64,
 		minIoU: 0.88, minStability: 0.95, offset: 1,
 		boxNMS: 0.7, cropNMS: 0.7,
 		downscale: 1, overlap: 512. / 1500,
+	}
+	if second {
+		o.minIoU = 0.8
 	}
 	if err := option.Apply(&o, opts, EverythingOption.everything); err != nil {
 		return o, fmt.Errorf("sam: %w", err)
