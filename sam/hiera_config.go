@@ -24,9 +24,6 @@ type HieraConfig struct {
 // global reports whether block n attends globally.
 func (c *HieraConfig) global(n int) bool { return slices.Contains(c.Globals, n) }
 
-// depth is the number of blocks.
-func (c *HieraConfig) depth() int { return c.Blocks[0] + c.Blocks[1] + c.Blocks[2] + c.Blocks[3] }
-
 // publishedHieras are the settings of the published models that do not follow from
 // shapes: sam2_hiera_tiny, small, base_plus and large, and those of SAM 2.1
 // (sam2/configs).

@@ -6,7 +6,6 @@ import (
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
 	"github.com/stretchr/testify/require"
-	"gonum.org/v1/gonum/blas/blas32"
 )
 
 // TestHieraFormats: the same small SAM 2 as Meta and as Hugging Face publish it
@@ -59,5 +58,3 @@ func TestHieraFormats(t *testing.T) {
 	require.ErrorIs(t, err, ErrConfig)
 	require.ErrorContains(t, err, "GlobalBlocks")
 }
-
-var _ = blas32.General{}

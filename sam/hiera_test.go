@@ -62,6 +62,22 @@ func hieraModel(t testing.TB, f *golden.Fixture, opts ...Option) *Model {
 	return m
 }
 
+// procedural2 is the checkpoint of a SAM 2 with procedural weights.
+func procedural2(t testing.TB, c Config) *weights.File {
+	tensors, err := c.Tensors()
+	require.NoError(t, err)
+	shapes := map[string][]int{}
+	for _, info := range tensors {
+		shapes[info.Name] = info.Shape
+	}
+	f, err := weights.FromFunc(tensors, func(name string, dst []float32) error {
+		golden.WeightInto(dst, name, "", shapes[name])
+		return nil
+	})
+	require.NoError(t, err)
+	return f
+}
+
 // hieraFixtures are the predictor's; full-size architectures only with -long.
 func hieraFixtures(t *testing.T, run func(t *testing.T, f *golden.Fixture)) {
 	for _, f := range golden.All(t, "sam2") {
@@ -96,7 +112,7 @@ func TestHiera(t *testing.T) {
 		// The order of additions differs from PyTorch's by 3e-7 before the
 		// normalization, which multiplies by 4.
 		f.Check(t, "preprocessed", p.Data, golden.Fraction(0.4))
-		f.Check(t, "pos_embed", m.geometry.positions.Data)
+		f.Check(t, "pos_embed", m.geometry.positions.Data, golden.Fraction(0.2)) // 2e-6 is a few units in the last place
 		e, err := m.Encode(t.Context(), img)
 		require.NoError(t, err)
 		require.Equal(t, img.Bounds().Size(), e.Size())
@@ -158,7 +174,7 @@ func TestHieraPredict(t *testing.T) {
 				f.Check(t, name+"sparse", tokens.Data[own*tokens.Cols:])
 			}
 			if _, ok := f.OutputsRaw[name+"dense"]; ok { // whose layer norm over 4 channels enlarges rounding
-				f.Check(t, name+"dense", channelsFirst(m.prompts.masks.apply(m.call(t), prompt.Mask.Data, e.grid)), golden.Fraction(0.2))
+				f.Check(t, name+"dense", channelsFirst(m.prompts.masks.apply(m.call(t), prompt.Mask.Data, e.grid)), golden.Fraction(0.5))
 			}
 			checkResult(t, f, name, r)
 			if _, ok := f.OutputsRaw[name+"object_score"]; ok {
