@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // expected is a key of a configuration file and the only value that it may
 // have: the one that follows from the tensors, or the one that the package
 // computes with. A key may also be absent or null.
 type expected struct {
-	section, key string
+	section, key string // a section within another behind a dot
 	value        any // as encoding/json decodes it
 }
 
@@ -90,7 +91,9 @@ func compare(file string, data []byte, keys []expected) error {
 	for _, k := range keys {
 		in, name := root, k.key
 		if k.section != "" {
-			in, _ = root[k.section].(map[string]any)
+			for part := range strings.SplitSeq(k.section, ".") {
+				in, _ = in[part].(map[string]any)
+			}
 			name = k.section + "." + k.key
 		}
 		if v := in[k.key]; v != nil && !reflect.DeepEqual(v, k.value) {

@@ -1,5 +1,6 @@
 // Package sam cuts objects out of pictures with Segment Anything (Kirillov et
-// al., arXiv 2304.02643) and MobileSAM (Zhang et al., arXiv 2306.14289).
+// al., arXiv 2304.02643), MobileSAM (Zhang et al., arXiv 2306.14289) and SAM 2
+// (Ravi et al., arXiv 2408.00714; SAM 2.1 is the same network).
 //
 // A picture is encoded once, which is the expensive step; then any number of
 // prompts can be answered:
@@ -42,13 +43,20 @@
 // The padded square has the picture at its upper left. A result has one mask
 // (Prompt.Single) or three, in the model's order.
 //
+// SAM 2 stretches the picture to the square instead: Pixels is 3×S×S, and LowRes
+// covers the whole picture. Its logits are between −32 and 32 there. Its
+// embedding also holds two finer maps of features, C/8 channels for a quarter of
+// a cell and C/4 for half a cell.
+//
 // # Models
 //
 // Sizes follow from the shapes of the tensors: ViT-B, ViT-L, ViT-H, MobileSAM's
 // TinyViT and similar models. Tensors may have Meta's or Hugging Face's names.
 // Settings that do not follow from shapes come from config.json, metadata or
-// options ([DecoderHeads], [DecoderEpsilon]). Predictions agree with the
-// reference's code to float32 rounding. ViT-H, whose weights take 2.6 GB, loads
+// options ([DecoderHeads], [DecoderEpsilon]). SAM 2's four sizes are known by
+// their shapes; the heads, windows and global blocks of others come from
+// config.json or from [Heads], [Windows] and [GlobalBlocks]. Predictions agree
+// with the reference's code to float32 rounding. ViT-H, whose weights take 2.6 GB, loads
 // and encodes in 3.0 GB of memory.
 //
 // A [Model] is immutable and safe for concurrent use, and so is an [Embedding].
@@ -67,7 +75,8 @@
 // # Sources
 //
 // facebookresearch/segment-anything at dca509f (modeling, predictor,
-// automatic_mask_generator, utils/amg), ChaoningZhang/MobileSAM
+// automatic_mask_generator, utils/amg), facebookresearch/sam2 (modeling,
+// sam2_image_predictor, automatic_mask_generator), ChaoningZhang/MobileSAM
 // (modeling/tiny_vit_sam), cocodataset/cocoapi (common/maskApi.c). Functions
 // name their own sources. Intended differences: meaningless prompts are
 // [ErrPrompt], where the reference returns some mask; everything mode returns

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/clipsurgery/clipsurgery/weights"
 )
@@ -73,16 +74,12 @@ func hieraOf(s sizes) *HieraConfig {
 // isSAM2 reports whether a file holds a SAM 2.
 func isSAM2(f *weights.File) bool {
 	return slices.ContainsFunc(f.Names(), func(name string) bool {
-		return hasSuffixPart(name, "trunk.pos_embed_window") || hasSuffixPart(name, "backbone.pos_embed_window")
+		return strings.HasSuffix(name, "trunk.pos_embed_window") || strings.HasSuffix(name, "backbone.pos_embed_window")
 	})
 }
 
-func hasSuffixPart(name, suffix string) bool {
-	return len(name) >= len(suffix) && name[len(name)-len(suffix):] == suffix
-}
-
 // hugging2 is the part of a Sam2Model's config.json that does not follow from
-// shapes. A missing entry means the tiny model's value.
+// shapes. A missing entry leaves what the published table says.
 type hugging2 struct {
 	Vision struct {
 		Backbone struct {
@@ -147,10 +144,37 @@ func (c *Config) hieraSettings(config []byte) error {
 // Source: huggingface/transformers models/sam2/configuration_sam2.py.
 func (c *Config) hieraKeys() []expected {
 	number := func(n int) float64 { return float64(n) }
-	const vision, prompt, decoder = "vision_config", "prompt_encoder_config", "mask_decoder_config"
+	numbers := func(list [4]int) (all []any) {
+		for _, n := range list {
+			all = append(all, number(n))
+		}
+		return all
+	}
+	pair := func(n int) []any { return []any{number(n), number(n)} }
+	const (
+		vision, prompt, decoder = "vision_config", "prompt_encoder_config", "mask_decoder_config"
+
+		trunk = vision + ".backbone_config"
+	)
 	return []expected{
+		{trunk, "hidden_act", "gelu"},
+		{trunk, "num_channels", 3.},
+		{trunk, "patch_kernel_size", pair(hieraPatch)},
+		{trunk, "patch_stride", pair(hieraStride)},
+		{trunk, "patch_padding", pair(hieraPatch / 2)},
+		{trunk, "query_stride", pair(2)},
+		{trunk, "num_query_pool_stages", 3.},
+		{trunk, "mlp_ratio", number(hieraMLP)},
+		{trunk, "embed_dim_per_stage", numbers(c.Hiera.Widths)},
+		{trunk, "blocks_per_stage", numbers(c.Hiera.Blocks)},
+		{trunk, "window_positional_embedding_background_size", pair(c.Hiera.Background)},
+		{vision, "num_feature_levels", 3.},
+		{vision, "fpn_kernel_size", 1.},
 		{vision, "fpn_hidden_size", number(c.PromptWidth)},
 		{vision, "fpn_top_down_levels", []any{2., 3.}},
+		{prompt, "hidden_act", "gelu"},
+		{prompt, "layer_norm_eps", convNormEps},
+		{prompt, "num_point_embeddings", 4.},
 		{prompt, "hidden_size", number(c.PromptWidth)},
 		{prompt, "patch_size", number(c.PatchSize)},
 		{prompt, "mask_input_channels", number(c.MaskChannels)},
@@ -160,6 +184,9 @@ func (c *Config) hieraKeys() []expected {
 		{decoder, "iou_head_depth", number(c.IoUDepth)},
 		{decoder, "iou_head_hidden_dim", number(c.IoUHidden)},
 		{decoder, "num_multimask_outputs", number(c.Masks - 1)},
+		{decoder, "attention_downsample_rate", number(c.PromptWidth) / number(max(c.CrossWidth, 1))},
+		{decoder, "dynamic_multimask_stability_delta", stableOffset},
+		{decoder, "dynamic_multimask_stability_thresh", stableLeast},
 	}
 }
 

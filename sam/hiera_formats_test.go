@@ -1,7 +1,10 @@
 package sam
 
 import (
+	"encoding/json"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
@@ -57,4 +60,51 @@ func TestHieraFormats(t *testing.T) {
 	_, err := Open(filepath.Join(golden.Root(t), "sam2", "formats", "sam2_tiny.pt"))
 	require.ErrorIs(t, err, ErrConfig)
 	require.ErrorContains(t, err, "GlobalBlocks")
+}
+
+// TestHieraContradictions: a config.json that says otherwise than the tensors or
+// the package is refused by the name of its key.
+func TestHieraContradictions(t *testing.T) {
+	from := filepath.Join(golden.Root(t), "sam2", "formats", "sam2_hf")
+	config, err := os.ReadFile(filepath.Join(from, "config.json"))
+	require.NoError(t, err)
+	tensors, err := os.ReadFile(filepath.Join(from, "model.safetensors"))
+	require.NoError(t, err)
+	for _, c := range []struct {
+		section, key string
+		value        any
+		fine         bool
+	}{
+		{"vision_config.backbone_config", "query_stride", []int{1, 1}, false},
+		{"vision_config.backbone_config", "mlp_ratio", 3, false},
+		{"vision_config.backbone_config", "patch_kernel_size", []int{3, 3}, false},
+		{"vision_config.backbone_config", "embed_dim_per_stage", []int{8, 16, 32, 32}, false},
+		{"vision_config.backbone_config", "window_size_per_stage", []int{8, 4}, false},
+		{"vision_config.backbone_config", "num_attention_heads_per_stage", []int{3, 3, 3, 3}, false},
+		{"vision_config.backbone_config", "global_attention_blocks", []int{99}, false},
+		{"vision_config.backbone_config", "id2label", nil, true},
+		{"vision_config", "fpn_top_down_levels", []int{1, 2, 3}, false},
+		{"mask_decoder_config", "dynamic_multimask_stability_thresh", 0.5, false},
+		{"mask_decoder_config", "iou_head_depth", 4, false},
+		{"prompt_encoder_config", "image_size", 100, false},
+	} {
+		var root map[string]any
+		require.NoError(t, json.Unmarshal(config, &root))
+		section := root
+		for part := range strings.SplitSeq(c.section, ".") {
+			section = section[part].(map[string]any)
+		}
+		section[c.key] = c.value
+		edited, err := json.Marshal(root)
+		require.NoError(t, err)
+		dir := t.TempDir()
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "config.json"), edited, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "model.safetensors"), tensors, 0o600))
+		_, err = Open(dir)
+		if c.fine {
+			require.NoError(t, err, c.key)
+			continue
+		}
+		require.ErrorIs(t, err, ErrConfig, c.key)
+	}
 }

@@ -258,8 +258,8 @@ func (m *Model) predictBatch(r *nn.Call, e *Embedding, side *imageSide, prompts 
 // The rule by which SAM 2 answers with one mask
 // (sam2/modeling/sam/mask_decoder.py, _dynamic_multimask_via_stability).
 const (
-	stableOffset = float32(0.05)
-	stableLeast  = float32(0.98)
+	stableOffset = 0.05
+	stableLeast  = 0.98
 )
 
 // single is mask 0 if it is stable, else the best of the others, the first of

@@ -1,5 +1,5 @@
 // Package hub fetches published checkpoints by name: those of OpenAI's CLIP,
-// of Segment Anything and MobileSAM, and any repository of the Hugging Face
+// of Segment Anything, SAM 2 and MobileSAM, and any repository of the Hugging Face
 // Hub. Nothing else in this module uses the network, and this package only
 // where [Fetch] is called.
 //

@@ -35,6 +35,14 @@ func ExampleNames() {
 	// ViT-L/14
 	// ViT-L/14@336px
 	// mobile_sam
+	// sam2.1_hiera_base_plus
+	// sam2.1_hiera_large
+	// sam2.1_hiera_small
+	// sam2.1_hiera_tiny
+	// sam2_hiera_base_plus
+	// sam2_hiera_large
+	// sam2_hiera_small
+	// sam2_hiera_tiny
 	// sam_vit_b
 	// sam_vit_h
 	// sam_vit_l

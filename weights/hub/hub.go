@@ -107,8 +107,9 @@ type remote struct {
 //
 // OpenAI's are in openai/CLIP clip/clip.py (d05afc4), Meta's in
 // facebookresearch/segment-anything README.md, MobileSAM's in
-// ChaoningZhang/MobileSAM weights/ (f706ad9). The digests that the URLs lack are
-// those of computational-cell-analytics/micro-sam micro_sam/util.py.
+// ChaoningZhang/MobileSAM weights/ (f706ad9), SAM 2's in facebookresearch/sam2
+// checkpoints/download_ckpts.sh. The digests that the URLs lack are those of
+// computational-cell-analytics/micro-sam micro_sam/util.py.
 func published() map[string]remote {
 	openAI := func(file string) remote {
 		return remote{url: "https://openaipublic.azureedge.net/clip/models/" + file, size: -1, digest: path.Dir(file)}
@@ -116,19 +117,30 @@ func published() map[string]remote {
 	meta := func(file string, size int64, digest string) remote {
 		return remote{url: "https://dl.fbaipublicfiles.com/segment_anything/" + file, size: size, digest: digest}
 	}
+	meta2 := func(file string, size int64, digest string) remote {
+		return remote{url: "https://dl.fbaipublicfiles.com/segment_anything_2/" + file, size: size, digest: digest}
+	}
 	return map[string]remote{
-		"RN50":           openAI("afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762/RN50.pt"),
-		"RN101":          openAI("8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599/RN101.pt"),
-		"RN50x4":         openAI("7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd/RN50x4.pt"),
-		"RN50x16":        openAI("52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa/RN50x16.pt"),
-		"RN50x64":        openAI("be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c/RN50x64.pt"),
-		"ViT-B/32":       openAI("40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af/ViT-B-32.pt"),
-		"ViT-B/16":       openAI("5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f/ViT-B-16.pt"),
-		"ViT-L/14":       openAI("b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836/ViT-L-14.pt"),
-		"ViT-L/14@336px": openAI("3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02/ViT-L-14-336px.pt"),
-		"sam_vit_b":      meta("sam_vit_b_01ec64.pth", 375042383, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
-		"sam_vit_l":      meta("sam_vit_l_0b3195.pth", 1249524607, "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
-		"sam_vit_h":      meta("sam_vit_h_4b8939.pth", 2564550879, "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
+		"RN50":                   openAI("afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762/RN50.pt"),
+		"RN101":                  openAI("8fa8567bab74a42d41c5915025a8e4538c3bdbe8804a470a72f30b0d94fab599/RN101.pt"),
+		"RN50x4":                 openAI("7e526bd135e493cef0776de27d5f42653e6b4c8bf9e0f653bb11773263205fdd/RN50x4.pt"),
+		"RN50x16":                openAI("52378b407f34354e150460fe41077663dd5b39c54cd0bfd2b27167a4a06ec9aa/RN50x16.pt"),
+		"RN50x64":                openAI("be1cfb55d75a9666199fb2206c106743da0f6468c9d327f3e0d0a543a9919d9c/RN50x64.pt"),
+		"ViT-B/32":               openAI("40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af/ViT-B-32.pt"),
+		"ViT-B/16":               openAI("5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f/ViT-B-16.pt"),
+		"ViT-L/14":               openAI("b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836/ViT-L-14.pt"),
+		"ViT-L/14@336px":         openAI("3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02/ViT-L-14-336px.pt"),
+		"sam_vit_b":              meta("sam_vit_b_01ec64.pth", 375042383, "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912"),
+		"sam_vit_l":              meta("sam_vit_l_0b3195.pth", 1249524607, "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622"),
+		"sam_vit_h":              meta("sam_vit_h_4b8939.pth", 2564550879, "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e"),
+		"sam2_hiera_tiny":        meta2("072824/sam2_hiera_tiny.pt", 155906050, "65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125"),
+		"sam2_hiera_small":       meta2("072824/sam2_hiera_small.pt", -1, "95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3"),
+		"sam2_hiera_base_plus":   meta2("072824/sam2_hiera_base_plus.pt", -1, "d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071"),
+		"sam2_hiera_large":       meta2("072824/sam2_hiera_large.pt", -1, "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b"),
+		"sam2.1_hiera_tiny":      meta2("092824/sam2.1_hiera_tiny.pt", 156008466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
+		"sam2.1_hiera_small":     meta2("092824/sam2.1_hiera_small.pt", -1, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
+		"sam2.1_hiera_base_plus": meta2("092824/sam2.1_hiera_base_plus.pt", -1, "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
+		"sam2.1_hiera_large":     meta2("092824/sam2.1_hiera_large.pt", -1, "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
 		"mobile_sam": {
 			url:    "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/f706ad9c4eb7f219c00d9050e46328518ffb65d2/weights/mobile_sam.pt",
 			size:   40728226,

@@ -545,7 +545,7 @@ func TestShardedRepository(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	names := Names()
-	require.Len(t, names, 13)
+	require.Len(t, names, 21)
 	digests := map[string]bool{}
 	for _, name := range names {
 		require.True(t, IsName(name))
