@@ -40,7 +40,7 @@ func use(t testing.TB, f *weights.File, opts ...Option) {
 		hostile.RequireKnown(t, err, ErrConfig, ErrSize)
 		return
 	}
-	if m.Config().Grid() > 16 {
+	if m.geometry.grid > 16 {
 		return // sound, but slow
 	}
 	e, err := m.Encode(t.Context(), image.NewGray(image.Rect(0, 0, 20, 12)))
