@@ -56,8 +56,8 @@ func clipModel(b *testing.B, name string, c vit.Config) *vit.CLIP {
 		func(f *weights.File) (*vit.CLIP, error) { return vit.Load(f) })
 }
 
-func samModel(b *testing.B, blocks int) *sam.Model {
-	return keep(b, fmt.Sprint("SAM of ", blocks), func() (*weights.File, error) { return untrained.SAM(untrained.SAMViTB(blocks)) },
+func samModel(b *testing.B, name string, c sam.Config) *sam.Model {
+	return keep(b, name, func() (*weights.File, error) { return untrained.SAM(c) },
 		func(f *weights.File) (*sam.Model, error) { return sam.Load(f) })
 }
 
@@ -225,10 +225,37 @@ func BenchmarkPreprocess(b *testing.B) {
 }
 
 func BenchmarkSAMEncode(b *testing.B) {
-	m := samModel(b, 12)
+	m := samModel(b, "SAM", untrained.SAMViTB(12))
 	p := sam.Pixels{Width: 1024, Height: 1024, Data: golden.Procedural("pixels", []int{3, 1024, 1024}, 0, 1)}
 	measure(b, untrained.SAMViTBFlops, func() error {
 		_, err := m.EncodePixels(context.Background(), p, image.Pt(1024, 1024))
+		return err
+	})
+}
+
+func BenchmarkSAM2Encode(b *testing.B) {
+	p := sam.Pixels{Width: 1024, Height: 1024, Data: golden.Procedural("pixels", []int{3, 1024, 1024}, 0, 1)}
+	for _, name := range untrained.SAM2Names() {
+		b.Run(name, func(b *testing.B) {
+			m := samModel(b, "SAM 2 "+name, untrained.SAM2(name))
+			measure(b, 0, func() error {
+				_, err := m.EncodePixels(context.Background(), p, image.Pt(1024, 1024))
+				return err
+			})
+		})
+	}
+}
+
+// BenchmarkSAM2Decode makes three masks of 1024×768 for a click.
+func BenchmarkSAM2Decode(b *testing.B) {
+	ctx := context.Background()
+	m := samModel(b, "SAM 2 tiny", untrained.SAM2("tiny"))
+	p := sam.Pixels{Width: 1024, Height: 1024, Data: golden.Procedural("pixels", []int{3, 1024, 1024}, 0, 1)}
+	e, err := m.EncodePixels(ctx, p, image.Pt(1024, 768))
+	require.NoError(b, err)
+	prompts := []sam.Prompt{{Points: []sam.Point{{X: 8, Y: 8, Label: sam.Foreground}}}}
+	measure(b, 0, func() error {
+		_, err := m.Predict(ctx, e, prompts)
 		return err
 	})
 }
@@ -238,7 +265,7 @@ func BenchmarkSAMDecode(b *testing.B) {
 	ctx := context.Background()
 	for _, n := range []int{1, 64} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			m := samModel(b, 1)
+			m := samModel(b, "SAM of one block", untrained.SAMViTB(1))
 			p := sam.Pixels{Width: 1024, Height: 768, Data: golden.Procedural("pixels", []int{3, 768, 1024}, 0, 1)}
 			e, err := m.EncodePixels(ctx, p, image.Pt(1024, 768))
 			require.NoError(b, err)

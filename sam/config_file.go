@@ -12,7 +12,7 @@ import (
 // computes with. A key may also be absent or null.
 type expected struct {
 	section, key string // a section within another behind a dot
-	value        any // as encoding/json decodes it
+	value        any    // as encoding/json decodes it
 }
 
 // configKeys are the keys of a SamModel's config.json that change results, but

@@ -63,3 +63,33 @@ func SAMViTB(blocks int) sam.Config {
 	}
 	return c
 }
+
+// SAM2Names are SAM 2's sizes, from the smallest.
+func SAM2Names() []string { return []string{"tiny", "small", "base_plus", "large"} }
+
+// SAM2 is SAM 2 of a size, one of [SAM2Names]. The large one is the answer for
+// every other name.
+func SAM2(name string) sam.Config {
+	const width = 256
+	h := &sam.HieraConfig{Eps: 1e-6}
+	first, heads := 144, 2
+	switch h.Windows = [4]int{8, 4, 14, 7}; name {
+	case "tiny":
+		first, heads, h.Blocks, h.Globals, h.Background = 96, 1, [4]int{1, 2, 7, 2}, []int{5, 7, 9}, 7
+	case "small":
+		first, heads, h.Blocks, h.Globals, h.Background = 96, 1, [4]int{1, 2, 11, 2}, []int{7, 10, 13}, 7
+	case "base_plus":
+		first, heads, h.Blocks, h.Globals, h.Background = 112, 2, [4]int{2, 3, 16, 3}, []int{12, 16, 20}, 14
+	default:
+		h.Windows, h.Blocks, h.Globals, h.Background = [4]int{8, 4, 16, 8}, [4]int{2, 6, 36, 4}, []int{23, 33, 43}, 7
+	}
+	for s := range h.Widths {
+		h.Widths[s], h.Heads[s] = first<<s, heads<<s
+	}
+	return sam.Config{
+		ImageSize: 1024, PatchSize: 16, Hiera: h,
+		PromptWidth: width, MaskChannels: 16, Masks: 4,
+		DecoderDepth: 2, DecoderHeads: 8, DecoderHidden: 2048, DecoderEps: 1e-5, CrossWidth: width / 2,
+		IoUDepth: 3, IoUHidden: width,
+	}
+}

@@ -31,6 +31,15 @@ func TestLoads(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, m.Config())
 
+	for _, name := range untrained.SAM2Names()[:2] {
+		want = untrained.SAM2(name) // what its options would be follows from its shapes
+		f, err = untrained.SAM(want)
+		require.NoError(t, err)
+		m, err = sam.Load(f)
+		require.NoError(t, err)
+		require.Equal(t, want, m.Config())
+	}
+
 	small := untrained.ResNet(32, 64, 8, [4]int{1, 1, 1, 1}, 64)
 	f, err = untrained.CLIP(small)
 	require.NoError(t, err)
