@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
+	"sync"
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
 	"github.com/clipsurgery/clipsurgery/internal/nn"
 	"github.com/clipsurgery/clipsurgery/simd"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -261,4 +263,52 @@ func TestHieraOptions(t *testing.T) {
 	results, err := old.Predict(t.Context(), one, []Prompt{prompt}, StableSingle(true))
 	require.NoError(t, err)
 	require.False(t, nn.Finite(results[0].ObjectLogit))
+}
+
+func TestHieraScratchShrinks(t *testing.T) {
+	c := microHiera()
+	m, err := Load(procedural2(t, c), c.hieraOptions()...)
+	require.NoError(t, err)
+	// The blocks that attention keeps for each worker are of bounded size; the
+	// largest call needs some 10 MB.
+	scratchShrinks(t, m, 32, 3<<20)
+}
+
+// TestHieraConcurrently: calls of several goroutines, with inputs of several
+// sizes, give what each gives alone.
+func TestHieraConcurrently(t *testing.T) {
+	c := microHiera()
+	m, err := Load(procedural2(t, c), c.hieraOptions()...)
+	require.NoError(t, err)
+	img := picture(golden.Load(t, "sam2/tiny_square.safetensors").Input(t, "image"))
+	answer := func(side int) ([]float32, error) {
+		e, err := m.Encode(t.Context(), img, InputSize(side))
+		if err != nil {
+			return nil, err
+		}
+		r, err := m.Predict(t.Context(), e, []Prompt{{Points: []Point{{3, 4, Foreground}}}})
+		if err != nil {
+			return nil, err
+		}
+		return r[0].Logits(0), nil
+	}
+	sides := []int{64, 96, 128}
+	want := make([][]float32, len(sides))
+	for i, side := range sides {
+		want[i], err = answer(side)
+		require.NoError(t, err)
+	}
+	var group sync.WaitGroup
+	for i, side := range sides {
+		for range 2 {
+			group.Go(func() {
+				for range 3 {
+					got, err := answer(side)
+					assert.NoError(t, err)
+					assert.Equal(t, want[i], got)
+				}
+			})
+		}
+	}
+	group.Wait()
 }
