@@ -3,7 +3,6 @@ package sam
 import (
 	"fmt"
 	"image"
-	"math"
 	"strconv"
 
 	"github.com/clipsurgery/clipsurgery/internal/nn"
@@ -186,10 +185,10 @@ func (h *hiera) encode(r *nn.Call, dst *Embedding, p Pixels, g *geometry) error 
 			b := &h.stages[s][i]
 			if b.shortcut != nil {
 				smaller := r.Operand(tokens.Rows/4, b.proj.Weight.N())
-				b.shrink(r, smaller, tokens, g.windows[n], g.pooled[n], n)
+				b.shrink(r, smaller, tokens, g.windows[n], g.pooled[n])
 				tokens = smaller
 			} else {
-				b.attend(r, tokens, g.windows[n], n)
+				b.attend(r, tokens, g.windows[n])
 			}
 			b.feedForward(r, tokens)
 			r.Show(tokens, "trunk.block%d", n)
@@ -245,19 +244,23 @@ func (h *hiera) embed(r *nn.Call, tokens blas32.General, p Pixels, grid int) {
 }
 
 // attend adds attention to the tokens of a grid.
-func (b *hieraBlock) attend(r *nn.Call, tokens blas32.General, w *windows, n int) {
+func (b *hieraBlock) attend(r *nn.Call, tokens blas32.General, w *windows) {
 	mark := r.Mark()
 	defer r.Release(mark)
 	width := tokens.Cols
 	normed, attended := r.Operand(tokens.Rows, width), r.Operand(tokens.Rows, width)
 	w.normalize(r.Exec, b.norm1, normed, tokens)
-	qkv := r.Operand(tokens.Rows, 3*width)
-	b.qkv.Apply(r.Exec, qkv, normed, simd.Identity)
-	// Padding is zeros after the norm, so a padded token's query, key and value
-	// are the biases.
-	w.attend(r, attended, qkv, b.heads, b.qkv.Bias[width:], func(_ windowGroup, dst blas32.General, a *simd.Attention) {
-		r.Kernel.Attend(r.Team, dst, a)
-	})
+	for _, group := range w.groups {
+		step := partOf(group)
+		for from := 0; from < group.count; from += step {
+			g := group.part(from, min(step, group.count-from))
+			mark := r.Mark()
+			qkv := r.Operand(g.tokens(), 3*width)
+			b.qkv.Apply(r.Exec, qkv, nn.Rows(normed, g.first, g.tokens()), simd.Identity)
+			b.attendGroup(r, w, g, nn.Rows(attended, g.first, g.tokens()), nn.Cols(qkv, 0, width), nn.Cols(qkv, width, 2*width))
+			r.Release(mark)
+		}
+	}
 	if !w.raster() {
 		w.unorder(r.Team, normed, attended)
 		attended = normed
@@ -268,78 +271,75 @@ func (b *hieraBlock) attend(r *nn.Call, tokens blas32.General, w *windows, n int
 // shrink stores in dst the tokens of a grid of half the columns and rows: the
 // shortcut and the queries are the largest of 2×2 tokens, channel by channel.
 // half are the windows w with pooled queries.
-func (b *hieraBlock) shrink(r *nn.Call, dst, tokens blas32.General, w, half *windows, n int) {
+func (b *hieraBlock) shrink(r *nn.Call, dst, tokens blas32.General, w, half *windows) {
 	mark := r.Mark()
 	defer r.Release(mark)
 	width := dst.Cols
 	normed := r.Operand(tokens.Rows, tokens.Cols)
 	w.normalize(r.Exec, b.norm1, normed, tokens)
-	qkv := r.Operand(tokens.Rows, 3*width)
-	b.qkv.Apply(r.Exec, qkv, normed, simd.Identity)
-	whole := r.Operand(tokens.Rows, width)
-	b.shortcut.Apply(r.Exec, whole, normed, simd.Identity)
-	short, queries := r.Operand(dst.Rows, width), r.Operand(dst.Rows, width)
-	w.pool(r, short, whole, half)
-	w.pool(r, queries, nn.Cols(qkv, 0, width), half)
-	attended := nn.Rows(whole, 0, dst.Rows)
-	w.attendPooled(r, attended, queries, nn.Cols(qkv, width, 2*width), half, b.heads, b.qkv.Bias[width:])
-	ordered := dst
-	if !half.raster() {
-		ordered = queries // which are not needed any more
-	}
-	b.proj.ApplyAdd(r.Exec, ordered, attended, short)
-	if !half.raster() {
-		half.unorder(r.Team, dst, ordered)
-	}
-}
-
-// pool stores the largest of 2×2 tokens of src, rows in the order of w, in dst,
-// rows in the order of half.
-func (w *windows) pool(r *nn.Call, dst, src blas32.General, half *windows) {
-	for i, g := range w.groups {
-		h := half.groups[i]
-		r.Team.Do(h.count*h.rows, func(_, j int) {
-			window, y := j/h.rows, j%h.rows
-			for x := range h.cols {
-				to := row(dst, h.first+(window*h.rows+y)*h.cols+x)
-				at := g.first + (window*g.rows+2*y)*g.cols + 2*x
-				a, b := row(src, at), row(src, at+1)
-				c, d := row(src, at+g.cols), row(src, at+g.cols+1)
-				for k := range to {
-					to[k] = max(a[k], b[k], c[k], d[k])
-				}
-			}
-		})
-	}
-}
-
-// attendPooled is attend for queries in the order of half.
-func (w *windows) attendPooled(r *nn.Call, dst, queries, kv blas32.General, half *windows, heads int, fill []float32) {
-	width := dst.Cols
-	for i, g := range w.groups {
-		mark := r.Mark()
-		h := half.groups[i]
-		own := nn.Rows(kv, g.first, g.tokens())
-		if g.rows < w.size || g.cols < w.size {
-			own = w.pad(r, g, own, fill)
+	short, attended := r.Operand(dst.Rows, width), r.Operand(dst.Rows, width)
+	for i, group := range w.groups {
+		step := partOf(group)
+		for from := 0; from < group.count; from += step {
+			n := min(step, group.count-from)
+			g, h := group.part(from, n), half.groups[i].part(from, n)
+			mark := r.Mark()
+			own := nn.Rows(normed, g.first, g.tokens())
+			whole, qkv, queries := r.Operand(g.tokens(), width), r.Operand(g.tokens(), 3*width), r.Operand(h.tokens(), width)
+			b.shortcut.Apply(r.Exec, whole, own, simd.Identity)
+			pool(r.Team, nn.Rows(short, h.first, h.tokens()), whole, h)
+			b.qkv.Apply(r.Exec, qkv, own, simd.Identity)
+			pool(r.Team, queries, nn.Cols(qkv, 0, width), h)
+			b.attendGroup(r, w, g, nn.Rows(attended, h.first, h.tokens()), queries, nn.Cols(qkv, width, 2*width))
+			r.Release(mark)
 		}
-		r.Kernel.Attend(r.Team, nn.Rows(dst, h.first, h.tokens()), &simd.Attention{
-			Batch: g.count, Heads: heads, HeadDim: width / heads, Scale: float32(1 / math.Sqrt(float64(width/heads))),
-			Q: nn.Rows(queries, h.first, h.tokens()), K: nn.Cols(own, 0, width), V: nn.Cols(own, width, width),
-		})
-		r.Release(mark)
 	}
+	if half.raster() {
+		b.proj.ApplyAdd(r.Exec, dst, attended, short)
+		return
+	}
+	b.proj.ApplyAdd(r.Exec, short, attended, short)
+	half.unorder(r.Team, dst, short)
 }
 
-// feedForwardRows is how many rows pass the MLP together, which bounds what it
-// holds.
-const feedForwardRows = 8192
+// partOf is how many windows of a group are attended to together, which bounds
+// what their queries, keys and values take.
+func partOf(g windowGroup) int { return max(1, partRows/(g.rows*g.cols)) }
+
+// attendGroup runs attention inside the windows of a group.
+func (b *hieraBlock) attendGroup(r *nn.Call, w *windows, g windowGroup, dst, q, kv blas32.General) {
+	// Padding is zeros after the norm, so a padded token's query, key and value
+	// are the biases.
+	w.attendGroup(r, g, dst, q, kv, b.heads, b.qkv.Bias[dst.Cols:], func(_ windowGroup, dst blas32.General, a *simd.Attention) {
+		r.Kernel.Attend(r.Team, dst, a)
+	})
+}
+
+// pool stores in dst, which has the windows h, the largest of 2×2 tokens of src,
+// which has the same windows with twice the rows and columns.
+func pool(t *simd.Team, dst, src blas32.General, h windowGroup) {
+	t.Do(h.count*h.rows, func(_, j int) {
+		for x := range h.cols {
+			to := row(dst, j*h.cols+x)
+			at := 4*j*h.cols + 2*x // of two rows of 2·cols tokens for each row
+			a, b := row(src, at), row(src, at+1)
+			c, d := row(src, at+2*h.cols), row(src, at+2*h.cols+1)
+			for k := range to {
+				to[k] = max(a[k], b[k], c[k], d[k])
+			}
+		}
+	})
+}
+
+// partRows is about how many tokens pass attention, the MLP or the neck
+// together, which bounds what is held between.
+const partRows = 8192
 
 // feedForward adds the MLP to the tokens.
 func (b *hieraBlock) feedForward(r *nn.Call, tokens blas32.General) {
 	mark := r.Mark()
 	defer r.Release(mark)
-	rows := min(feedForwardRows, tokens.Rows)
+	rows := min(partRows, tokens.Rows)
 	normed, hidden := r.Operand(rows, tokens.Cols), r.Operand(rows, b.mlp.In.Weight.N())
 	for lo := 0; lo < tokens.Rows; lo += rows {
 		n := min(rows, tokens.Rows-lo)
@@ -375,7 +375,7 @@ func loadPyramid(l *loader, c *HieraConfig, out int) pyramid {
 func (n *pyramid) fine(r *nn.Call, dst, tokens blas32.General, s int) {
 	mark := r.Mark()
 	defer r.Release(mark)
-	rows := min(feedForwardRows, tokens.Rows)
+	rows := min(partRows, tokens.Rows)
 	level := r.Operand(rows, n.levels[s].Weight.N())
 	for lo := 0; lo < tokens.Rows; lo += rows {
 		count := min(rows, tokens.Rows-lo)

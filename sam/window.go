@@ -32,6 +32,11 @@ type windowGroup struct {
 // tokens is the number of tokens in all windows of the group.
 func (g windowGroup) tokens() int { return g.count * g.rows * g.cols }
 
+// part is n windows of the group, from the given one on.
+func (g windowGroup) part(from, n int) windowGroup {
+	return windowGroup{g.first + from*g.rows*g.cols, n, g.rows, g.cols}
+}
+
 // A run is n tokens that are neighbors in a row of the grid (from index
 // raster, row-major) and in window order (from index window).
 type run struct{ raster, window, n int }
@@ -120,18 +125,25 @@ func (w *windows) attend(r *nn.Call, dst, qkv blas32.General, heads int, fill []
 	call func(g windowGroup, dst blas32.General, a *simd.Attention)) {
 	width := dst.Cols
 	for _, g := range w.groups {
-		mark := r.Mark()
 		own := nn.Rows(qkv, g.first, g.tokens())
-		kv := nn.Cols(own, width, 2*width)
-		if g.rows < w.size || g.cols < w.size {
-			kv = w.pad(r, g, kv, fill)
-		}
-		call(g, nn.Rows(dst, g.first, g.tokens()), &simd.Attention{
-			Batch: g.count, Heads: heads, HeadDim: width / heads, Scale: float32(1 / math.Sqrt(float64(width/heads))),
-			Q: nn.Cols(own, 0, width), K: nn.Cols(kv, 0, width), V: nn.Cols(kv, width, width),
-		})
-		r.Release(mark)
+		w.attendGroup(r, g, nn.Rows(dst, g.first, g.tokens()), nn.Cols(own, 0, width), nn.Cols(own, width, 2*width), heads, fill, call)
 	}
+}
+
+// attendGroup is attend for one group: dst, q and kv have its rows only, kv the
+// keys and values side by side. There may be fewer queries than keys.
+func (w *windows) attendGroup(r *nn.Call, g windowGroup, dst, q, kv blas32.General, heads int, fill []float32,
+	call func(g windowGroup, dst blas32.General, a *simd.Attention)) {
+	mark := r.Mark()
+	defer r.Release(mark)
+	width := dst.Cols
+	if g.rows < w.size || g.cols < w.size {
+		kv = w.pad(r, g, kv, fill)
+	}
+	call(g, dst, &simd.Attention{
+		Batch: g.count, Heads: heads, HeadDim: width / heads, Scale: float32(1 / math.Sqrt(float64(width/heads))),
+		Q: q, K: nn.Cols(kv, 0, width), V: nn.Cols(kv, width, width),
+	})
 }
 
 // row is row i of m.
