@@ -207,6 +207,10 @@ func TestEncodeAllocates(t *testing.T) {
 }
 
 func encodeAllocates(t *testing.T, m *Model, opaque image.Image) {
+	little := uint64(64 << 10)
+	if m.kernel.Name() == "generic" { // the specification, which allocates as it goes
+		little = 192 << 10
+	}
 	jpeg := image.NewYCbCr(image.Rect(0, 0, 300, 200), image.YCbCrSubsampleRatio420)
 	p, err := m.Preprocess(opaque)
 	require.NoError(t, err)
@@ -229,7 +233,7 @@ func encodeAllocates(t *testing.T, m *Model, opaque image.Image) {
 			returned += uint64(4 * len(fine.Data))
 		}
 		t.Logf("%s: %d bytes, %d of them returned", name, n, returned)
-		require.LessOrEqual(t, n, returned+64<<10, name)
+		require.LessOrEqual(t, n, returned+little, name)
 	}
 }
 
