@@ -38,11 +38,7 @@ func (m *Model) Encode(ctx context.Context, img image.Image, opts ...EncodeOptio
 		bytes := m.pictures.Get()
 		defer m.pictures.Put(bytes)
 		defer bytes.Reset()
-		prepare := preprocess
-		if m.config.Hiera != nil {
-			prepare = preprocessSquare
-		}
-		return prepare(ctx, img, g.side, bytes, r.Floats)
+		return m.prepare(ctx, img, g.side, bytes, r.Floats)
 	}
 	return m.encode(ctx, prepare, size, g, o.progress)
 }

@@ -28,6 +28,8 @@ type amgRun struct {
 		Offset    float64 `json:"stability_score_offset"`
 		BoxNMS    float64 `json:"box_nms_thresh"`
 		CropNMS   float64 `json:"crop_nms_thresh"`
+		Multi     *bool   `json:"multimask_output"` // SAM 2's
+		Refine    bool    `json:"use_m2m"`
 	}
 	Records []struct {
 		Area      int
@@ -37,6 +39,11 @@ type amgRun struct {
 		Stability float32       `json:"stability_score"`
 		Crop      [4]float32    `json:"crop_box"`
 		COCO      string        `json:"coco_rle"`
+
+		Segmentation struct { // SAM 2's
+			Size   [2]int
+			Counts []uint32
+		}
 	}
 }
 
@@ -46,8 +53,17 @@ func (r *amgRun) options() []EverythingOption {
 		PointsPerSide(o.PerSide), PointsPerBatch(o.PerBatch), CropLayers(o.Layers), MinRegionArea(o.Area),
 		MinIoU(o.IoU), MinStability(o.Stability), StabilityOffset(o.Offset), BoxNMS(o.BoxNMS), CropNMS(o.CropNMS),
 	}
-	if o.Layers > 0 {
-		opts = append(opts, CropOverlap(o.Overlap), CropPointsDownscale(o.Downscale))
+	if o.Overlap != 0 && o.Layers > 0 {
+		opts = append(opts, CropOverlap(o.Overlap))
+	}
+	if o.Downscale != 0 && o.Layers > 0 {
+		opts = append(opts, CropPointsDownscale(o.Downscale))
+	}
+	if o.Multi != nil && !*o.Multi {
+		opts = append(opts, SingleMasks())
+	}
+	if o.Refine {
+		opts = append(opts, RefineMasks())
 	}
 	return opts
 }

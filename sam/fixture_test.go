@@ -65,7 +65,7 @@ func (a architecture) config() Config {
 // checkpoint is the tensors of an architecture, with the values that read
 // supplies.
 func checkpoint(t testing.TB, c Config, read func(dst []float32, name string, shape []int)) *weights.File {
-	tensors, shapes := c.listing().Listed, map[string][]int{}
+	tensors, shapes := c.published(), map[string][]int{}
 	for _, w := range tensors {
 		shapes[w.Name] = w.Shape
 	}

@@ -13,57 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hieraRun is what SAM 2's generator made of the scene.
-type hieraRun struct {
-	Options struct {
-		PerSide   int     `json:"points_per_side"`
-		PerBatch  int     `json:"points_per_batch"`
-		Layers    int     `json:"crop_n_layers"`
-		Overlap   float64 `json:"crop_overlap_ratio"`
-		Downscale int     `json:"crop_n_points_downscale_factor"`
-		Area      int     `json:"min_mask_region_area"`
-		IoU       float64 `json:"pred_iou_thresh"`
-		Stability float64 `json:"stability_score_thresh"`
-		Offset    float64 `json:"stability_score_offset"`
-		BoxNMS    float64 `json:"box_nms_thresh"`
-		CropNMS   float64 `json:"crop_nms_thresh"`
-		Multi     *bool   `json:"multimask_output"`
-		Refine    bool    `json:"use_m2m"`
-	}
-	Records []struct {
-		Segmentation struct {
-			Size   [2]int
-			Counts []uint32
-		}
-		Area      int
-		IoU       float32       `json:"predicted_iou"`
-		Points    [1][2]float32 `json:"point_coords"`
-		Stability float32       `json:"stability_score"`
-		Crop      [4]float32    `json:"crop_box"`
-	}
-}
-
-func (r *hieraRun) options() []EverythingOption {
-	o := r.Options
-	opts := []EverythingOption{
-		PointsPerSide(o.PerSide), PointsPerBatch(o.PerBatch), CropLayers(o.Layers), MinRegionArea(o.Area),
-		MinIoU(o.IoU), MinStability(o.Stability), StabilityOffset(o.Offset), BoxNMS(o.BoxNMS), CropNMS(o.CropNMS),
-	}
-	if o.Overlap != 0 {
-		opts = append(opts, CropOverlap(o.Overlap))
-	}
-	if o.Downscale != 0 {
-		opts = append(opts, CropPointsDownscale(o.Downscale))
-	}
-	if o.Multi != nil && !*o.Multi {
-		opts = append(opts, SingleMasks())
-	}
-	if o.Refine {
-		opts = append(opts, RefineMasks())
-	}
-	return opts
-}
-
 // TestHieraEverything compares whole runs with the reference's: the same masks in
 // the same order.
 func TestHieraEverything(t *testing.T) {
@@ -75,7 +24,7 @@ func TestHieraEverything(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			data, err := os.ReadFile(f.Path(f.File))
 			require.NoError(t, err)
-			var run hieraRun
+			var run amgRun
 			require.NoError(t, json.Unmarshal(data, &run))
 			m := hieraModel(t, f)
 			masks, err := m.Everything(t.Context(), scene(t, f.Path("sam2/scene.png")), run.options()...)

@@ -29,16 +29,16 @@ func (c *Config) hieraOptions() []Option {
 // TestMicroHiera: what the fuzz targets start from is a model that answers.
 func TestMicroHiera(t *testing.T) {
 	c := microHiera()
-	m, err := Load(procedural2(t, c), c.hieraOptions()...)
+	m, err := Load(procedural(t, c), c.hieraOptions()...)
 	require.NoError(t, err)
 	require.Equal(t, c, m.Config())
-	use(t, procedural2(t, c), c.hieraOptions()...)
+	use(t, procedural(t, c), c.hieraOptions()...)
 }
 
 // FuzzHieraShapes changes the tensors of a small SAM 2, each by itself.
 func FuzzHieraShapes(f *testing.F) {
 	c := microHiera()
-	tensors := c.listing().Listed
+	tensors := c.published()
 	hostile.Add(f, len(tensors))
 	f.Fuzz(func(t *testing.T, changes []byte) { use(t, hostile.File(t, tensors, changes), c.hieraOptions()...) })
 }
@@ -69,14 +69,14 @@ func FuzzHieraSizes(f *testing.F) {
 		for ; len(changes) >= 2; changes = changes[2:] {
 			*all[int(changes[0])%len(all)] = int(changes[1]) % 40
 		}
-		use(t, hostile.File(t, c.listing().Listed, nil), c.hieraOptions()...)
+		use(t, hostile.File(t, c.published(), nil), c.hieraOptions()...)
 	})
 }
 
 // FuzzHieraConfig puts anything beside the weights of a small SAM 2.
 func FuzzHieraConfig(f *testing.F) {
 	var b bytes.Buffer
-	require.NoError(f, weights.Write(f.Context(), &b, procedural2(f, microHiera()), weights.F32))
+	require.NoError(f, weights.Write(f.Context(), &b, procedural(f, microHiera()), weights.F32))
 	for _, config := range []string{
 		`{"vision_config":{"backbone_config":{"num_attention_heads_per_stage":[1,2,4,8],"window_size_per_stage":[8,4,2,1],"global_attention_blocks":[3],"image_size":[64,64]}},"prompt_encoder_config":{"image_size":64}}`,
 		`{"vision_config":{"backbone_config":{"num_attention_heads_per_stage":[0,0,0,0],"window_size_per_stage":[8,4,2,9223372036854775807]}}}`,

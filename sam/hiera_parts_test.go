@@ -32,7 +32,7 @@ func TestHieraPreprocess(t *testing.T) {
 	for _, p := range pictures {
 		h, w := p.HW[0], p.HW[1]
 		img := picture(golden.Tensor{Shape: []int{h, w, 3}, U8: golden.U8Image(p.Name, h, w, 16, 80, 24)})
-		got, err := preprocessSquare(t.Context(), img, p.Size, nil, func(n int) []float32 { return make([]float32, n) })
+		got, err := stretched(t.Context(), img, p.Size, nil, func(n int) []float32 { return make([]float32, n) })
 		require.NoError(t, err)
 		f.Check(t, fmt.Sprintf("%dx%dto%d", h, w, p.Size), got.Data, golden.Fraction(0.4))
 	}
@@ -246,7 +246,7 @@ func TestHieraOptions(t *testing.T) {
 		"global begins": GlobalBlocks(1),
 		"beyond":        GlobalBlocks(9),
 	} {
-		_, err := Load(procedural2(t, c), Heads(c.Hiera.Heads), Windows(c.Hiera.Windows), GlobalBlocks(c.Hiera.Globals...), o)
+		_, err := Load(procedural(t, c), Heads(c.Hiera.Heads), Windows(c.Hiera.Windows), GlobalBlocks(c.Hiera.Globals...), o)
 		require.ErrorIs(t, err, ErrConfig, name)
 	}
 	_, err = m.EncodePixels(t.Context(), Pixels{128, 96, make([]float32, 3*128*96)}, image.Pt(128, 96))
@@ -267,7 +267,7 @@ func TestHieraOptions(t *testing.T) {
 
 func TestHieraScratchShrinks(t *testing.T) {
 	c := microHiera()
-	m, err := Load(procedural2(t, c), c.hieraOptions()...)
+	m, err := Load(procedural(t, c), c.hieraOptions()...)
 	require.NoError(t, err)
 	// The blocks that attention keeps for each worker are of bounded size; the
 	// largest call needs some 10 MB.
@@ -278,7 +278,7 @@ func TestHieraScratchShrinks(t *testing.T) {
 // sizes, give what each gives alone.
 func TestHieraConcurrently(t *testing.T) {
 	c := microHiera()
-	m, err := Load(procedural2(t, c), c.hieraOptions()...)
+	m, err := Load(procedural(t, c), c.hieraOptions()...)
 	require.NoError(t, err)
 	img := picture(golden.Load(t, "sam2/tiny_square.safetensors").Input(t, "image"))
 	answer := func(side int) ([]float32, error) {

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/clipsurgery/clipsurgery/internal/golden"
-	"github.com/clipsurgery/clipsurgery/weights"
 	"github.com/stretchr/testify/require"
 	"gonum.org/v1/gonum/blas/blas32"
 )
@@ -42,17 +41,7 @@ func hieraModel(t testing.TB, f *golden.Fixture, opts ...Option) *Model {
 	var a hieraArchitecture
 	f.Arch(t, &a)
 	c := a.config()
-	tensors, err := c.Tensors()
-	require.NoError(t, err)
-	shapes := map[string][]int{}
-	for _, info := range tensors {
-		shapes[info.Name] = info.Shape
-	}
-	file, err := weights.FromFunc(tensors, func(name string, dst []float32) error {
-		copy(dst, f.Weight(name, shapes[name]))
-		return nil
-	})
-	require.NoError(t, err)
+	file := checkpoint(t, c, func(dst []float32, name string, shape []int) { copy(dst, f.Weight(name, shape)) })
 	if a.ImageSize != hieraSide {
 		opts = append(opts, Heads(c.Hiera.Heads), Windows(c.Hiera.Windows), GlobalBlocks(c.Hiera.Globals...), InputSize(a.ImageSize))
 	}
@@ -60,22 +49,6 @@ func hieraModel(t testing.TB, f *golden.Fixture, opts ...Option) *Model {
 	require.NoError(t, err)
 	require.Equal(t, c, m.Config())
 	return m
-}
-
-// procedural2 is the checkpoint of a SAM 2 with procedural weights.
-func procedural2(t testing.TB, c Config) *weights.File {
-	tensors, err := c.Tensors()
-	require.NoError(t, err)
-	shapes := map[string][]int{}
-	for _, info := range tensors {
-		shapes[info.Name] = info.Shape
-	}
-	f, err := weights.FromFunc(tensors, func(name string, dst []float32) error {
-		golden.WeightInto(dst, name, "", shapes[name])
-		return nil
-	})
-	require.NoError(t, err)
-	return f
 }
 
 // hieraFixtures are the predictor's; full-size architectures only with -long.

@@ -32,25 +32,29 @@ var (
 // resizes the longest side to the model's input size as Pillow's antialiased
 // BILINEAR filter does, and normalizes it
 // (segment_anything/utils/transforms.py, ResizeLongestSide; modeling/sam.py,
-// preprocess). A picture that is nil, empty, too large, or so thin that a side
+// preprocess). For SAM 2 it stretches the picture to a square in floating point
+// (sam2/utils/transforms.py, SAM2Transforms). A picture that is nil, empty, too large, or so thin that a side
 // would vanish is [ErrSize].
 func (m *Model) Preprocess(img image.Image) (Pixels, error) {
 	if err := m.ready(); err != nil {
 		return Pixels{}, err
 	}
-	prepare := preprocess
-	if m.config.Hiera != nil {
-		prepare = preprocessSquare
-	}
-	p, err := prepare(context.Background(), img, m.geometry.side, nil, func(n int) []float32 { return make([]float32, n) })
+	p, err := m.prepare(context.Background(), img, m.geometry.side, nil, func(n int) []float32 { return make([]float32, n) })
 	if err != nil {
 		return Pixels{}, fmt.Errorf("sam: %w", err)
 	}
 	return p, nil
 }
 
-// preprocess works in bytes and floats.
-func preprocess(ctx context.Context, img image.Image, side int, bytes *pix.Scratch, floats func(n int) []float32) (Pixels, error) {
+// prepare is Preprocess for inputs of the given side, working in bytes and floats.
+func (m *Model) prepare(ctx context.Context, img image.Image, side int, bytes *pix.Scratch, floats func(n int) []float32) (Pixels, error) {
+	if m.config.Hiera != nil {
+		return stretched(ctx, img, side, bytes, floats)
+	}
+	return resized(ctx, img, side, bytes, floats)
+}
+
+func resized(ctx context.Context, img image.Image, side int, bytes *pix.Scratch, floats func(n int) []float32) (Pixels, error) {
 	size, err := pix.Size(img)
 	if err != nil {
 		return Pixels{}, pictureError(err)
@@ -67,9 +71,7 @@ func preprocess(ctx context.Context, img image.Image, side int, bytes *pix.Scrat
 	return p, nil
 }
 
-// preprocessSquare is preprocess for SAM 2: the picture is stretched to a square,
-// in floating point (sam2/utils/transforms.py, SAM2Transforms).
-func preprocessSquare(ctx context.Context, img image.Image, side int, bytes *pix.Scratch, floats func(n int) []float32) (Pixels, error) {
+func stretched(ctx context.Context, img image.Image, side int, bytes *pix.Scratch, floats func(n int) []float32) (Pixels, error) {
 	rgb, err := bytes.ToRGB(ctx, img)
 	if err != nil {
 		return Pixels{}, pictureError(err)

@@ -25,6 +25,11 @@ func (c Config) Tensors() ([]weights.TensorInfo, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("sam: %w", err)
 	}
+	return c.published(), nil
+}
+
+// published is the listing under Meta's names.
+func (c Config) published() []weights.TensorInfo {
 	var all []weights.TensorInfo
 	for _, t := range c.listing().Listed {
 		if name, ok := strings.CutSuffix(t.Name, "point_embeddings.weight"); ok {
@@ -36,7 +41,7 @@ func (c Config) Tensors() ([]weights.TensorInfo, error) {
 		}
 		all = append(all, t)
 	}
-	return all, nil
+	return all
 }
 
 // listing is a loader that has noted what it would read, which is the one list
