@@ -171,9 +171,11 @@ func (h *hiera) encode(r *nn.Call, dst *Embedding, p Pixels, g *geometry) error 
 	tokens := r.Operand(grid*grid, h.patch.Weight.N())
 	h.embed(r, tokens, p, grid)
 	r.Show(tokens, "trunk.patch_embed")
-	for i := range tokens.Rows {
-		r.Kernel.Add(row(tokens, i), row(tokens, i), row(g.positions, i))
-	}
+	r.Team.Do(grid, func(_, y int) {
+		for i := y * grid; i < (y+1)*grid; i++ {
+			r.Kernel.Add(row(tokens, i), row(tokens, i), row(g.positions, i))
+		}
+	})
 	if err := r.Step(1); err != nil {
 		return err
 	}
@@ -250,17 +252,12 @@ func (b *hieraBlock) attend(r *nn.Call, tokens blas32.General, w *windows) {
 	width := tokens.Cols
 	normed, attended := r.Operand(tokens.Rows, width), r.Operand(tokens.Rows, width)
 	w.normalize(r.Exec, b.norm1, normed, tokens)
-	for _, group := range w.groups {
-		step := partOf(group)
-		for from := 0; from < group.count; from += step {
-			g := group.part(from, min(step, group.count-from))
-			mark := r.Mark()
-			qkv := r.Operand(g.tokens(), 3*width)
-			b.qkv.Apply(r.Exec, qkv, nn.Rows(normed, g.first, g.tokens()), simd.Identity)
-			b.attendGroup(r, w, g, nn.Rows(attended, g.first, g.tokens()), nn.Cols(qkv, 0, width), nn.Cols(qkv, width, 2*width))
-			r.Release(mark)
-		}
-	}
+	w.parts(r, func(group, from, n int) {
+		g := w.groups[group].part(from, n)
+		qkv := r.Operand(g.tokens(), 3*width)
+		b.qkv.Apply(r.Exec, qkv, nn.Rows(normed, g.first, g.tokens()), simd.Identity)
+		b.attendGroup(r, w, g, nn.Rows(attended, g.first, g.tokens()), nn.Cols(qkv, 0, width), nn.Cols(qkv, width, 2*width))
+	})
 	if !w.raster() {
 		w.unorder(r.Team, normed, attended)
 		attended = normed
@@ -278,22 +275,16 @@ func (b *hieraBlock) shrink(r *nn.Call, dst, tokens blas32.General, w, half *win
 	normed := r.Operand(tokens.Rows, tokens.Cols)
 	w.normalize(r.Exec, b.norm1, normed, tokens)
 	short, attended := r.Operand(dst.Rows, width), r.Operand(dst.Rows, width)
-	for i, group := range w.groups {
-		step := partOf(group)
-		for from := 0; from < group.count; from += step {
-			n := min(step, group.count-from)
-			g, h := group.part(from, n), half.groups[i].part(from, n)
-			mark := r.Mark()
-			own := nn.Rows(normed, g.first, g.tokens())
-			whole, qkv, queries := r.Operand(g.tokens(), width), r.Operand(g.tokens(), 3*width), r.Operand(h.tokens(), width)
-			b.shortcut.Apply(r.Exec, whole, own, simd.Identity)
-			pool(r.Team, nn.Rows(short, h.first, h.tokens()), whole, h)
-			b.qkv.Apply(r.Exec, qkv, own, simd.Identity)
-			pool(r.Team, queries, nn.Cols(qkv, 0, width), h)
-			b.attendGroup(r, w, g, nn.Rows(attended, h.first, h.tokens()), queries, nn.Cols(qkv, width, 2*width))
-			r.Release(mark)
-		}
-	}
+	w.parts(r, func(group, from, n int) {
+		g, h := w.groups[group].part(from, n), half.groups[group].part(from, n)
+		own := nn.Rows(normed, g.first, g.tokens())
+		whole, qkv, queries := r.Operand(g.tokens(), width), r.Operand(g.tokens(), 3*width), r.Operand(h.tokens(), width)
+		b.shortcut.Apply(r.Exec, whole, own, simd.Identity)
+		pool(r.Team, nn.Rows(short, h.first, h.tokens()), whole, h)
+		b.qkv.Apply(r.Exec, qkv, own, simd.Identity)
+		pool(r.Team, queries, nn.Cols(qkv, 0, width), h)
+		b.attendGroup(r, w, g, nn.Rows(attended, h.first, h.tokens()), queries, nn.Cols(qkv, width, 2*width))
+	})
 	if half.raster() {
 		b.proj.ApplyAdd(r.Exec, dst, attended, short)
 		return
@@ -302,9 +293,18 @@ func (b *hieraBlock) shrink(r *nn.Call, dst, tokens blas32.General, w, half *win
 	half.unorder(r.Team, dst, short)
 }
 
-// partOf is how many windows of a group are attended to together, which bounds
-// what their queries, keys and values take.
-func partOf(g windowGroup) int { return max(1, partRows/(g.rows*g.cols)) }
+// parts calls f for n windows of a group at a time, which bounds what their
+// queries, keys and values take; what f takes is released behind it.
+func (w *windows) parts(r *nn.Call, f func(group, from, n int)) {
+	for i, g := range w.groups {
+		step := max(1, partRows/(g.rows*g.cols))
+		for from := 0; from < g.count; from += step {
+			mark := r.Mark()
+			f(i, from, min(step, g.count-from))
+			r.Release(mark)
+		}
+	}
+}
 
 // attendGroup runs attention inside the windows of a group.
 func (b *hieraBlock) attendGroup(r *nn.Call, w *windows, g windowGroup, dst, q, kv blas32.General) {
