@@ -2,6 +2,7 @@ package sam
 
 import (
 	"image"
+	"slices"
 
 	"github.com/clipsurgery/clipsurgery/internal/runs"
 )
@@ -130,4 +131,36 @@ func (r *regions) largest() int {
 		}
 	}
 	return best
+}
+
+// cleaned returns side × side logits without holes and islands of up to area
+// cells that are connected by sides or corners: cells of small holes become 10,
+// those of small islands -10. Both are found on the logits as they are
+// (sam2/utils/transforms.py, SAM2Transforms.postprocess_masks, whose components
+// need a GPU).
+func cleaned(logits []float32, side, area int) []float32 {
+	rows := runs.NewRows(image.Pt(side, side))
+	for i, v := range logits {
+		if v > 0 {
+			rows.Set(i % side)
+		}
+		if i%side == side-1 {
+			rows.Next()
+		}
+	}
+	islands := Mask{Size: image.Pt(side, side), runs: rows.Runs()}
+	out := slices.Clone(logits)
+	replace := func(m Mask, value float32) {
+		r := m.regions(true)
+		for i, s := range r.segments {
+			if r.sizes[r.of[i]] <= area {
+				for y := s.Y0; y < s.Y1; y++ {
+					out[y*side+s.X] = value
+				}
+			}
+		}
+	}
+	replace(islands, -10)
+	replace(islands.complement(), 10)
+	return out
 }
