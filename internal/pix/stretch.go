@@ -19,6 +19,10 @@ func (r *RGB) Stretch(ctx context.Context, dst []float32, size image.Point, mean
 	}
 	lines := make([]float32, ring*3*size.X) // scaled rows of the picture
 	line := func(y int) []float32 { return lines[y%ring*3*size.X:][:3*size.X] }
+	var units [256]float32 // of 255
+	for v := range units {
+		units[v] = float32(v) / 255
+	}
 	made := 0
 	sum := make([]float32, 3*size.X)
 	for y, t := range rows {
@@ -27,12 +31,12 @@ func (r *RGB) Stretch(ctx context.Context, dst []float32, size image.Point, mean
 		}
 		first := t.At[0]
 		for made = max(made, first); made < first+len(t.Weights); made++ {
-			r.widen(line(made), made, columns)
+			r.widen(line(made), made, columns, &units)
 		}
 		clear(sum)
 		for j, w := range t.Weights {
 			for i, v := range line(first + j) {
-				sum[i] += w * v
+				sum[i] += float32(w * v)
 			}
 		}
 		for c := range 3 {
@@ -45,23 +49,26 @@ func (r *RGB) Stretch(ctx context.Context, dst []float32, size image.Point, mean
 	return nil
 }
 
-// widen scales row y, of 3 channels a pixel, to as many columns as there are taps.
-func (r *RGB) widen(dst []float32, y int, columns []Taps) {
+// widen scales row y, of 3 channels a pixel, to as many columns as there are
+// taps. It reads bytes, as [scaleRow] would need the row in floats.
+func (r *RGB) widen(dst []float32, y int, columns []Taps, units *[256]float32) {
 	src := r.Pix[3*y*r.Width:][:3*r.Width]
 	for x, t := range columns {
 		var red, green, blue float32
 		for j, w := range t.Weights {
 			p := src[3*(t.At[0]+j):][:3]
-			red += w * (float32(p[0]) / 255)
-			green += w * (float32(p[1]) / 255)
-			blue += w * (float32(p[2]) / 255)
+			red += float32(w * units[p[0]])
+			green += float32(w * units[p[1]])
+			blue += float32(w * units[p[2]])
 		}
 		dst[3*x], dst[3*x+1], dst[3*x+2] = red, green, blue
 	}
 }
 
-// triangleTaps are those of an antialiased bilinear interpolation: At has the
-// first position alone. An axis that keeps its length is copied.
+// triangleTaps are those of an antialiased bilinear interpolation, in float32 as
+// the source computes them: At has the first position alone, so that an axis
+// takes no more memory than its weights. An axis that keeps its length is
+// copied.
 func triangleTaps(in, out int) []Taps {
 	all := make([]Taps, out)
 	if in == out {
